@@ -1,0 +1,10 @@
+"""E(3)-equivariant networks on point clouds: irreps-typed layers, exact algebra, checked force fields."""
+
+from irrepnet._lazy import lazy_face
+
+__version__ = "0.1.0"
+
+__getattr__, __dir__, __all__ = lazy_face(
+    __name__,
+    {room: room for room in ("cli", "data", "deploy", "errors", "models", "nn", "o3", "ops", "report", "testing", "train")},
+)
