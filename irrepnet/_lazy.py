@@ -3,8 +3,22 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
+
+
+class _Face(ModuleType):
+    """A package on which a public name stays what it is when a file of that name is imported.
+
+    Importing ``ops/tensor_product.py`` binds the module on the package, over the function ``ops.tensor_product``.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and name in self.__all__:
+            value = getattr(value, name, value)
+        super().__setattr__(name, value)
 
 
 def lazy_face(package: str, homes: dict[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
@@ -31,4 +45,5 @@ def lazy_face(package: str, homes: dict[str, str]) -> tuple[Callable[[str], Any]
         return getattr(module, name, module) if homes[name].split(".")[-1] == name else getattr(module, name)
 
     names = sorted(homes)
+    sys.modules[package].__class__ = _Face
     return __getattr__, lambda: names, names

@@ -1,0 +1,10 @@
+#pragma once
+
+// Functions that a kernel must swallow whole, so that they are compiled for the kernel's instruction set or device.
+#if defined(__CUDACC__)
+#define IRREPNET_INLINE __host__ __device__ __forceinline__
+#elif defined(__GNUC__)
+#define IRREPNET_INLINE inline __attribute__((always_inline))
+#else
+#define IRREPNET_INLINE inline
+#endif

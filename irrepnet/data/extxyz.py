@@ -1,0 +1,136 @@
+"""Read frames from extended XYZ through ASE, and check that nothing was lost on the way.
+
+ASE's reader is lenient: it stops at a blank line, ignores columns beyond those announced, and takes a frame whose
+``Lattice`` or ``Properties`` has a slip for one that has none. The checks here make each of these an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from irrepnet.data.formats import check_names, choose_units
+from irrepnet.data.frame import Frame
+from irrepnet.data.units import Keys, Units
+from irrepnet.errors import DataError
+
+__all__ = ["read_extxyz"]
+
+_LABELS = ("energy", "forces", "stress", "group")
+_COLUMNS = re.compile(r'Properties="?([^\s"]+)')
+
+
+def read_extxyz(file: Path, label: str, keys: Keys, units: Units | None) -> list[Frame]:
+    """Read all frames of an extended XYZ file; see :func:`~irrepnet.data.read_frames`.
+
+    Args:
+        file: The file.
+        label: Its name in messages.
+        keys: What it calls energy, forces, stress and group; positions, species and cell have fixed names.
+        units: What it measures in; None if its first comment line says so (``energy_unit=eV length_unit=angstrom``).
+
+    Raises:
+        DataError: If ase is not installed, the file cannot be read or loses something, a name or unit is missing.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp(), "h.xyz")
+        >>> _ = path.write_text("1\\nProperties=species:S:1:pos:R:3:forces:R:3 energy=-13.6\\nH 0 0 0 0 0 0\\n")
+        >>> read_extxyz(path, "h.xyz", Keys(), Units())[0].energy
+        -13.6
+    """
+    fixed = keys.model_fields_set & {"pos", "species", "cell", "pbc"}
+    if fixed:
+        raise DataError(f"{label}: extxyz has its own names for positions, species and cell; found keys.{min(fixed)} set")
+    try:
+        from ase.io import read
+    except ImportError as error:
+        raise DataError(f"{label}: reading extxyz needs ase; found it not installed; pip install 'irrepnet[md]'") from error
+    try:
+        sizes = _scan(file.read_text(encoding="utf-8"), label)
+        structures = read(file, index=":", format="extxyz") if sizes else []
+    except DataError:
+        raise
+    except Exception as error:  # ASE raises whatever the damaged token raises
+        raise DataError(f"{label}: needed an extended XYZ file; found it unreadable ({error})") from error
+    if [len(atoms) for atoms in structures] != sizes:
+        raise DataError(f"{label}: needed {len(sizes)} frames as the file's headers say; ase found {len(structures)}")
+    if not structures:
+        return []
+    said = {name: str(value) for name, value in structures[0].info.items() if name.endswith("_unit")}
+    units = choose_units(label, units, said)
+    return [_frame(atoms, f"{label} frame {index}", keys, units) for index, atoms in enumerate(structures)]
+
+
+def _scan(text: str, label: str) -> list[int]:
+    """Return the number of atoms of each frame, read without ASE; every line has to have its columns."""
+    lines = text.rstrip().splitlines()
+    sizes: list[int] = []
+    place = 0
+    while place < len(lines):
+        source = f"{label} frame {len(sizes)}"
+        if not lines[place].strip().isdigit():
+            raise DataError(f"{source}: line {place + 1} needs the number of atoms; found {lines[place]!r:.60}")
+        size = int(lines[place])
+        if place + 2 + size > len(lines):
+            raise DataError(f"{source}: needed {size} atoms; found the end of the file after {len(lines) - place - 2}")
+        properties = _COLUMNS.search(lines[place + 1])
+        described = properties[1] if properties else "species:S:1:pos:R:3"
+        width = sum(int(count) for count in described.split(":")[2::3])
+        for number, line in enumerate(lines[place + 2 : place + 2 + size], start=place + 3):
+            if len(line.split()) != width:
+                raise DataError(f"{source}: line {number} needs {width} columns ({described}); found {len(line.split())}")
+        sizes.append(size)
+        place += 2 + size
+    return sizes
+
+
+def _frame(atoms: Any, source: str, keys: Keys, units: Units) -> Frame:
+    results = {} if atoms.calc is None else atoms.calc.results
+    found = {**atoms.info, **atoms.arrays, **results}
+    check_names(source, keys, _LABELS, [name for name in found if name not in ("numbers", "positions")])
+    for name, value in atoms.info.items():
+        if _is_slip(name, value):
+            raise DataError(f"{source}: needed Lattice, Properties or pbc; found {name!r}, which the format does not know")
+    label = {name: found[getattr(keys, name)] for name in _LABELS if getattr(keys, name) in found}
+    periodic = bool(atoms.cell.any())
+    return Frame(
+        species=atoms.numbers,
+        pos=atoms.positions * units.to_angstrom,
+        cell=atoms.cell.array * units.to_angstrom if periodic else None,
+        pbc=atoms.pbc,
+        energy=_scaled(label.get("energy"), units.to_ev, f"{source}: {keys.energy}"),
+        forces=_scaled(label.get("forces"), units.to_ev_per_angstrom, f"{source}: {keys.forces}"),
+        stress=_scaled(_square(label.get("stress")), units.to_ev_per_angstrom3, f"{source}: {keys.stress}"),
+        source=source,
+        group=None if "group" not in label else str(label["group"]),
+        available=tuple(found),
+    )
+
+
+def _is_slip(name: str, value: Any) -> bool:
+    """Tell whether an unknown entry is a damaged name of the format: it looks like one, or it is three bools."""
+    if difflib.get_close_matches(name, ("Lattice", "Properties"), n=1, cutoff=0.8):
+        return True
+    return len(name) <= 4 and np.asarray(value).dtype == bool and np.size(value) == 3
+
+
+def _scaled(value: Any, factor: float, what: str) -> Any:
+    if value is None:
+        return None
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise DataError(f"{what} needs numbers; found {value!r:.60}")
+    return array * factor
+
+
+def _square(stress: Any) -> Any:
+    """Return Voigt's six (xx, yy, zz, yz, xz, xy; ASE's order) or nine numbers as a matrix."""
+    if stress is None or np.size(stress) not in (6, 9):
+        return stress
+    flat = np.ravel(stress)
+    return flat[[0, 5, 4, 5, 1, 3, 4, 3, 2]].reshape(3, 3) if flat.size == 6 else flat.reshape(3, 3)

@@ -1,0 +1,153 @@
+"""Read labelled structures from files, in eV and Å, whatever the file calls them and measures them in."""
+
+from __future__ import annotations
+
+import difflib
+import importlib.resources
+from collections.abc import Callable, Collection, Iterable
+from pathlib import Path
+
+from irrepnet.data.frame import Frame
+from irrepnet.data.units import Keys, Units
+from irrepnet.errors import DataError, did_you_mean
+
+__all__ = ["check_names", "choose_units", "locate", "read_frames"]
+
+#: Start of a path that means a file shipped with irrepnet.
+PACKAGE = "package:"
+_UNIT_NAMES = ("energy_unit", "length_unit", "forces_unit", "stress_unit")
+
+
+def read_frames(
+    path: str | Path, *, format: str = "auto", keys: Keys | None = None, units: Units | None = None
+) -> list[Frame]:
+    """Read all frames of an extxyz or npz file.
+
+    An npz file holds ``pos [F, N, 3]`` (or ``[N, 3]``: one frame), ``species [N]`` or ``[F, N]``, and where there are any
+    ``cell [3, 3]`` or ``[F, 3, 3]``, ``pbc [3]`` or ``[F, 3]``, ``energy [F]``, ``forces [F, N, 3]``, ``stress [F, 3, 3]``
+    and ``group [F]``. A file of either format may say its own units as texts ``energy_unit`` and ``length_unit`` (also
+    ``forces_unit``, ``stress_unit``); otherwise they have to be declared. Values are checked by
+    :func:`~irrepnet.data.validate_frames`, shapes and names here.
+
+    Args:
+        path: The file; ``"package:water_xtb/train.npz"`` is a file shipped with irrepnet.
+        format: ``"npz"``, ``"extxyz"`` (needs ase) or ``"auto"``: by the end of the name.
+        keys: What the file calls things, where not the names above.
+        units: What the file measures in; None if the file says it itself.
+
+    Returns:
+        Frames in the order of the file: eV, Å, eV/Å, eV/Å^3.
+
+    Raises:
+        DataError: If the file is missing, damaged or of another format; a key is missing; units are missing, unknown or
+            contradict the file. The message names file, key and frame.
+        ShapeError: If the parts of a frame do not fit each other.
+
+    Example:
+        >>> frames = read_frames("package:water_xtb/heldout.npz")
+        >>> len(frames[0]), frames[0].source
+        (192, 'package:water_xtb/heldout.npz frame 0')
+    """
+    readers = _readers()
+    file = locate(path)
+    if format == "auto":
+        format = {".npz": "npz", ".xyz": "extxyz", ".extxyz": "extxyz"}.get(file.suffix, file.suffix)
+    if format not in readers:
+        raise DataError(f"{path}: needed format {' or '.join(readers)}; found {format!r}.{did_you_mean(format, readers)}")
+    return readers[format](file, str(path), keys or Keys(), units)
+
+
+def _readers() -> dict[str, Callable[[Path, str, Keys, Units | None], list[Frame]]]:
+    from irrepnet.data.extxyz import read_extxyz
+    from irrepnet.data.npz import read_npz
+
+    return {"npz": read_npz, "extxyz": read_extxyz}
+
+
+def locate(path: str | Path) -> Path:
+    """Return the file that a path means.
+
+    Raises:
+        DataError: If there is no such file.
+
+    Example:
+        >>> locate("package:water_xtb/train.npz").name
+        'train.npz'
+    """
+    text = str(path)
+    if not text.startswith(PACKAGE):
+        file = Path(path).expanduser()
+        if not file.is_file():
+            raise DataError(f"{path}: needed a file; found {'a folder' if file.is_dir() else 'nothing there'}")
+        return file
+    shelf = Path(str(importlib.resources.files("irrepnet.data")))
+    shipped = sorted(f"{PACKAGE}{file.relative_to(shelf).as_posix()}" for file in shelf.glob("*/*.npz"))
+    if text not in shipped:
+        raise DataError(f"{path}: needed a shipped file, {', '.join(shipped)}; found no such.{did_you_mean(text, shipped)}")
+    return shelf / text.removeprefix(PACKAGE)
+
+
+def choose_units(label: str, declared: Units | None, said: dict[str, str]) -> Units:
+    """Return the units of a file from what was declared and what the file says.
+
+    Args:
+        label: The file, for messages.
+        declared: By the caller.
+        said: ``energy_unit``, ``length_unit``, ... that are in the file.
+
+    Raises:
+        DataError: If nobody says them or they contradict each other.
+
+    Example:
+        >>> choose_units("a.npz", None, {"energy_unit": "kcal/mol", "length_unit": "angstrom"}).energy
+        'kcal/mol'
+    """
+    found = {name.removesuffix("_unit"): said[name] for name in _UNIT_NAMES if name in said}
+    if declared is None:
+        missing = [name for name in ("energy", "length") if name not in found]
+        if missing:
+            raise DataError(
+                f"{label}: needed the units of {' and '.join(missing)}; found none in the file; declare them: "
+                "units=Units(energy='eV', length='angstrom')"
+            )
+        try:
+            return Units(**found)
+        except DataError as error:
+            raise DataError(f"{label}: {error}") from error
+    if found:
+        in_file = Units(**{"energy": declared.energy, "length": declared.length, **found})
+        for name, factor in (("energy", "to_ev"), ("length", "to_angstrom")):
+            if getattr(in_file, factor) != getattr(declared, factor):
+                raise DataError(
+                    f"{label}: {name} unit was declared {getattr(declared, name)!r}; found {getattr(in_file, name)!r} in the "
+                    "file; declare what the file says, or nothing"
+                )
+    return declared
+
+
+def check_names(label: str, keys: Keys, wanted: Iterable[str], available: Collection[str]) -> None:
+    """Raise a DataError where a key was set but is not there, or is there under a name that is one slip away.
+
+    A slip (``force`` for ``forces``, a damaged ``enXrgy``) would otherwise drop labels without a word.
+
+    Args:
+        label: The file (and frame), for messages.
+        keys: Names that the caller knows.
+        wanted: Which fields of ``keys`` the format reads.
+        available: Names that the file holds.
+
+    Example:
+        >>> check_names("a.npz", Keys(), ["forces"], ["pos", "force"])
+        Traceback (most recent call last):
+        irrepnet.errors.DataError: a.npz: needed key 'forces'; found pos, force. If 'force' is meant, set keys.forces
+    """
+    for name in wanted:
+        key = getattr(keys, name)
+        if key in available:
+            continue
+        listing = ", ".join(available) or "nothing"
+        if name in keys.model_fields_set:
+            raise DataError(f"{label}: needed key {key!r} (keys.{name}); found {listing}.{did_you_mean(key, available)}")
+        near = difflib.get_close_matches(key, available, n=1, cutoff=0.8)
+        if near and near[0] not in keys.model_dump().values():
+            raise DataError(f"{label}: needed key {key!r}; found {listing}. If {near[0]!r} is meant, set keys.{name}")

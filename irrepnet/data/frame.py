@@ -1,0 +1,89 @@
+"""One structure with its labels, as read from a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from irrepnet.errors import DataError, ShapeError
+
+__all__ = ["Frame"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One structure and what is known of it, in numpy; anything array-like is taken and kept as float64 or int64.
+
+    Shapes are checked here; :func:`~irrepnet.data.validate_frames` checks the values.
+
+    Args:
+        species: Atomic numbers, shape ``[N]``.
+        pos: Positions, shape ``[N, 3]``, Å; also outside the cell.
+        cell: Lattice vectors as rows, shape ``[3, 3]``, Å; None for an open system.
+        pbc: Which lattice vectors are periods: one bool, or shape ``[3]``.
+        energy: Total energy, eV; None if not known.
+        forces: Shape ``[N, 3]``, eV/Å; None if not known.
+        stress: dE/dstrain / V, shape ``[3, 3]``, eV/Å^3; None if not known.
+        source: Where the frame is from, for messages: ``"water.npz frame 12"``.
+        group: The trajectory it belongs to; None if not known.
+        available: Names that its file holds, for messages about missing labels.
+
+    Raises:
+        ShapeError: If a shape does not fit the number of atoms.
+        DataError: If something is not numbers, or there are periods without a cell.
+
+    Example:
+        >>> frame = Frame(species=[8, 1, 1], pos=[[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]], energy=-2056.3)
+        >>> len(frame), frame.pos.dtype, frame.pbc
+        (3, dtype('float64'), array([False, False, False]))
+    """
+
+    species: NDArray[np.int64]
+    pos: Array
+    cell: Array | None = None
+    pbc: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(3, dtype=bool))
+    energy: float | None = None
+    forces: Array | None = None
+    stress: Array | None = None
+    source: str = "frame"
+    group: str | None = None
+    available: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        species = self._numbers("species", self.species, (None,), np.int64)
+        num_atoms = len(species)
+        self._set("species", species)
+        self._set("pos", self._numbers("pos", self.pos, (num_atoms, 3)))
+        self._set("pbc", np.broadcast_to(np.asarray(self.pbc, dtype=bool), 3))
+        for name, shape in (("cell", (3, 3)), ("forces", (num_atoms, 3)), ("stress", (3, 3))):
+            if getattr(self, name) is not None:
+                self._set(name, self._numbers(name, getattr(self, name), shape))
+        if self.energy is not None:
+            self._set("energy", float(self._numbers("energy", self.energy, ())))
+        if self.cell is None and self.pbc.any():
+            raise DataError(f"{self.source}: pbc {self.pbc.tolist()} needs a cell; found None; give cell, or pbc=False")
+
+    def __len__(self) -> int:
+        """Number of atoms."""
+        return len(self.species)
+
+    def _set(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def _numbers(self, name: str, value: ArrayLike, shape: tuple[int | None, ...], dtype: Any = np.float64) -> Any:
+        try:
+            array = np.asarray(value)
+            exact = array.astype(dtype)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{self.source}: {name} needs numbers; found {value!r:.80}") from error
+        if dtype is np.int64 and array.dtype.kind not in "iu" and array.size:
+            raise DataError(f"{self.source}: {name} needs integers (atomic numbers); found dtype {array.dtype}")
+        if len(shape) != exact.ndim or any(want not in (None, have) for want, have in zip(shape, exact.shape, strict=True)):
+            wanted = "[N]" if None in shape else str(list(shape))
+            raise ShapeError(f"{self.source}: {name} needs shape {wanted}; found {list(exact.shape)}")
+        return exact

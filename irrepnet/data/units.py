@@ -1,0 +1,140 @@
+"""What the numbers of a file mean (`Units`) and what they are called in it (`Keys`)."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from irrepnet.errors import DataError, did_you_mean
+
+__all__ = ["Keys", "Units"]
+
+# CODATA 2022, https://physics.nist.gov/cuu/Constants; e, N_A and the thermochemical calorie are exact.
+_ELECTRON_VOLT = 1.602176634e-19  # J
+_AVOGADRO = 6.02214076e23  # 1/mol
+_HARTREE = 27.211386245981  # eV
+_BOHR = 0.529177210544  # Å
+
+_ENERGY = {
+    "eV": 1.0,
+    "meV": 1e-3,
+    "Hartree": _HARTREE,
+    "kJ/mol": 1e3 / _AVOGADRO / _ELECTRON_VOLT,
+    "kcal/mol": 4184.0 / _AVOGADRO / _ELECTRON_VOLT,
+}
+_LENGTH = {"angstrom": 1.0, "bohr": _BOHR, "nm": 10.0}
+# 1 eV/Å^3 = 1.602176634e-19 J / 1e-30 m^3
+_PRESSURE = {"GPa": 1e9 * 1e-30 / _ELECTRON_VOLT, "kbar": 1e8 * 1e-30 / _ELECTRON_VOLT}
+_OTHER_NAMES = {"Ha": "Hartree", "hartree": "Hartree", "ev": "eV", "Å": "angstrom", "A": "angstrom", "Angstrom": "angstrom"}
+
+
+class Units(BaseModel):
+    """Units of the numbers in a file, with the factors that bring them to eV, Å, eV/Å and eV/Å^3.
+
+    Args:
+        energy: ``eV``, ``meV``, ``Hartree``, ``kJ/mol`` or ``kcal/mol``.
+        length: ``angstrom``, ``bohr`` or ``nm``.
+        forces: ``<energy>/<length>``; None for the units above.
+        stress: ``<energy>/<length>^3``, ``GPa`` or ``kbar``; None for the units above. Sign: dE/dstrain / V.
+
+    Raises:
+        DataError: If a unit is not one of these.
+
+    Example:
+        >>> Units(energy="kcal/mol").to_ev_per_angstrom
+        0.0433641...
+        >>> Units(energy="Hartree", length="angstrom", forces="Hartree/bohr", stress="GPa").to_ev
+        27.211386245981
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    energy: str = Field("eV", description="eV, meV, Hartree, kJ/mol or kcal/mol")
+    length: str = Field("angstrom", description="angstrom, bohr or nm")
+    forces: str | None = Field(None, description="<energy>/<length>; null: the units above")
+    stress: str | None = Field(None, description="<energy>/<length>^3, GPa or kbar; null: the units above")
+
+    def __init__(self, **data: Any) -> None:
+        super().__init__(**data)
+        _ = self.to_ev, self.to_angstrom, self.to_ev_per_angstrom, self.to_ev_per_angstrom3
+
+    @property
+    def to_ev(self) -> float:
+        """Factor that brings energies to eV."""
+        return _factor("energy", self.energy, _ENERGY)
+
+    @property
+    def to_angstrom(self) -> float:
+        """Factor that brings lengths to Å."""
+        return _factor("length", self.length, _LENGTH)
+
+    @property
+    def to_ev_per_angstrom(self) -> float:
+        """Factor that brings forces to eV/Å."""
+        if self.forces is None:
+            return self.to_ev / self.to_angstrom
+        energy, length = _split("forces", self.forces, "<energy>/<length>, such as eV/angstrom")
+        return _factor("energy", energy, _ENERGY) / _factor("length", length, _LENGTH)
+
+    @property
+    def to_ev_per_angstrom3(self) -> float:
+        """Factor that brings stresses to eV/Å^3."""
+        if self.stress is None:
+            return self.to_ev / self.to_angstrom**3
+        if self.stress in _PRESSURE:
+            return _PRESSURE[self.stress]
+        form = "GPa, kbar or <energy>/<length>^3, such as eV/angstrom^3"
+        energy, volume = _split("stress", self.stress, form)
+        length = re.fullmatch(r"(.*?)(\^|\*\*)?3", volume)
+        if length is None:
+            raise DataError(f"stress unit: needed {form}; found {self.stress!r}.{did_you_mean(self.stress, _PRESSURE)}")
+        return _factor("energy", energy, _ENERGY) / _factor("length", length[1], _LENGTH) ** 3
+
+
+class Keys(BaseModel):
+    """Names under which a file holds its numbers.
+
+    A name that is set here must be in the file; a name left at its default is read where it is there.
+
+    Args:
+        species: Atomic numbers (npz only, as are ``pos``, ``cell`` and ``pbc``: extxyz names these itself).
+        pos: Positions.
+        cell: Lattice vectors as rows.
+        pbc: Periodic directions; absent: all, where there is a cell.
+        energy: Total energies.
+        forces: Forces.
+        stress: Stresses.
+        group: Label of the trajectory that a frame belongs to.
+
+    Example:
+        >>> Keys(species="z", group="source").energy
+        'energy'
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    species: str = Field("species", description="atomic numbers (npz)")
+    pos: str = Field("pos", description="positions (npz)")
+    cell: str = Field("cell", description="lattice vectors as rows (npz)")
+    pbc: str = Field("pbc", description="periodic directions (npz); absent: all, where there is a cell")
+    energy: str = Field("energy", description="total energies")
+    forces: str = Field("forces", description="forces")
+    stress: str = Field("stress", description="stresses, dE/dstrain / V")
+    group: str = Field("group", description="trajectory that a frame belongs to")
+
+
+def _factor(kind: str, unit: str, table: dict[str, float]) -> float:
+    name = _OTHER_NAMES.get(unit, unit)
+    if name not in table:
+        raise DataError(f"{kind} unit: needed one of {', '.join(table)}; found {unit!r}.{did_you_mean(unit, table)}")
+    return table[name]
+
+
+def _split(kind: str, unit: str, form: str) -> tuple[str, str]:
+    """Cut ``kcal/mol/angstrom`` into ``kcal/mol`` and ``angstrom``."""
+    energy, slash, length = unit.rpartition("/")
+    if not slash:
+        raise DataError(f"{kind} unit: needed {form}; found {unit!r}")
+    return energy, length

@@ -1,0 +1,269 @@
+r"""Matrices and invariants of the rotation group: Wigner D, its generators, and the 3j symbols, in the real basis.
+
+Everything is made from integers: a table entry is an exact integer sum times the square root of a rational number,
+rounded once. Tables are float64, made once per degree, and kept as read-only NumPy arrays, so that nothing that is
+made while a graph is traced is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from fractions import Fraction
+from functools import cache
+
+import numpy as np
+import torch
+
+from irrepnet.errors import DtypeError, IrrepsError
+from irrepnet.o3.irrep import Irrep
+
+__all__ = ["block_diagonal", "so3_generators", "wigner_3j", "wigner_D"]
+
+
+def wigner_D(l: int, alpha: torch.Tensor, beta: torch.Tensor, gamma: torch.Tensor) -> torch.Tensor:
+    r"""Return the matrix by which a rotation acts on degree ``l``; for ``l = 1`` it is the rotation matrix.
+
+    A turn about the polar axis y only mixes the components m and -m, and the half turn that swaps x and y, with
+    matrix J, makes turns about x of turns about y:
+
+    .. math:: D^l(\alpha, \beta, \gamma) = Z(\alpha)\, J\, Z(\beta)\, J\, Z(\gamma)
+
+    Computed in float64, so that the result is right to the last digit of the dtype of the angles.
+
+    Args:
+        l: Degree.
+        alpha: Third rotation, about y, radians, shape ``[...]``.
+        beta: Second rotation, about x, radians, shape ``[...]``.
+        gamma: First rotation, about y, radians, shape ``[...]``.
+
+    Returns:
+        Orthogonal matrices, shape ``[..., 2l+1, 2l+1]``, of the dtype and device of the angles.
+
+    Raises:
+        IrrepsError: If ``l`` is not a degree.
+        DtypeError: If the angles are not floating-point tensors of one dtype.
+
+    Reference: Pinchon and Hoggan 2007, J. Phys. A 40, 1597.
+
+    Example:
+        >>> wigner_D(2, *torch.zeros(3, 7)).shape
+        torch.Size([7, 5, 5])
+    """
+    dtype = _angle_dtype(alpha, beta, gamma)
+    a, b, c = (angle.to(torch.float64)[..., None] for angle in torch.broadcast_tensors(alpha, beta, gamma))
+    J = torch.tensor(_half_turn(_degree(l)), device=a.device)  # [2l+1, 2l+1]
+    m = torch.arange(l, -l - 1, -1, device=a.device, dtype=torch.float64)  # [2l+1], frequency of each component
+    # Z(t) has cos(m t) on the diagonal and sin(m t) on the antidiagonal; it is applied, never formed.
+    d = J @ ((m * b).cos()[..., None] * J + (m * b).sin()[..., None] * J.flip(0))  # [..., 2l+1, 2l+1], turn about x
+    d = (m * a).cos()[..., None] * d + (m * a).sin()[..., None] * d.flip(-2)
+    d = (m * c).cos()[..., None, :] * d - (m * c).sin()[..., None, :] * d.flip(-1)
+    return d.to(dtype)
+
+
+def block_diagonal(
+    irreps: Iterable[tuple[int, Irrep]],
+    alpha: torch.Tensor,
+    beta: torch.Tensor,
+    gamma: torch.Tensor,
+    k: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Return the matrix by which a rotation and ``k`` inversions act on a direct sum of irreps.
+
+    Args:
+        irreps: Pairs of multiplicity and irrep.
+        alpha: Third rotation, about y, radians, shape ``[...]``.
+        beta: Second rotation, about x, radians, shape ``[...]``.
+        gamma: First rotation, about y, radians, shape ``[...]``.
+        k: Number of inversions, shape ``[...]``.
+
+    Returns:
+        Matrices, shape ``[..., dim, dim]``, of the dtype and device of the angles.
+
+    Raises:
+        DtypeError: If the angles are not floating-point tensors of one dtype.
+
+    Example:
+        >>> block_diagonal([(2, Irrep("0e")), (1, Irrep("1o"))], *torch.zeros(3)).diagonal()
+        tensor([1., 1., 1., 1., 1.])
+    """
+    dtype = _angle_dtype(alpha, beta, gamma)
+    entries = [(mul, ir) for mul, ir in irreps if mul > 0]
+    dim = sum(mul * ir.dim for mul, ir in entries)
+    if k is not None:
+        k = torch.as_tensor(k, device=alpha.device)
+        sign = (1 - 2 * torch.remainder(k, 2)).to(dtype)[..., None, None]
+    by_degree = {l: wigner_D(l, alpha, beta, gamma) for l in sorted({ir.l for _, ir in entries})}
+    rows, start = [], 0
+    for mul, ir in entries:
+        D = by_degree[ir.l] if k is None or ir.p == 1 else by_degree[ir.l] * sign
+        copies = torch.eye(mul, dtype=dtype, device=D.device)[:, None, :, None] * D[..., None, :, None, :]
+        size = mul * ir.dim
+        block = copies.reshape(*D.shape[:-2], size, size)
+        rows.append(torch.nn.functional.pad(block, (start, dim - start - size)))  # [..., size, dim]
+        start += size
+    batch = torch.broadcast_shapes(alpha.shape, beta.shape, gamma.shape, () if k is None else k.shape)
+    rows = [row.expand(*batch, *row.shape[-2:]) for row in rows]
+    return torch.cat(rows, dim=-2) if rows else alpha.new_zeros(*batch, 0, 0)
+
+
+def so3_generators(
+    l: int, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+) -> torch.Tensor:
+    r"""Return the generators of rotations about x, y and z: :math:`D = \exp(\theta\, n \cdot X)`.
+
+    Args:
+        l: Degree.
+        dtype: Default: torch's default dtype.
+        device: Default: torch's default device.
+
+    Returns:
+        Antisymmetric matrices, shape ``[3, 2l+1, 2l+1]``.
+
+    Raises:
+        IrrepsError: If ``l`` is not a degree.
+
+    Example:
+        >>> so3_generators(1)[2]  # about z: x goes to y
+        tensor([[ 0., -1.,  0.],
+                [ 1.,  0.,  0.],
+                [ 0.,  0.,  0.]])
+    """
+    J = _half_turn(_degree(l))
+    about_y = np.diag(np.arange(l, -l - 1.0, -1.0))[:, ::-1]  # derivative of Z(t) at t = 0
+    about_x = J @ about_y @ J
+    about_z = about_x @ about_y - about_y @ about_x
+    return _to_tensor(np.stack([about_x, about_y, about_z]) + 0.0, dtype, device)
+
+
+def wigner_3j(
+    l1: int, l2: int, l3: int, dtype: torch.dtype | None = None, device: torch.device | str | None = None
+) -> torch.Tensor:
+    r"""Return the one rotation-invariant tensor of three degrees, in the real basis.
+
+    .. math:: C_{ijk} = C_{lmn}\, D^{l_1}_{li} D^{l_2}_{mj} D^{l_3}_{nk}, \qquad \sum_{ijk} C_{ijk}^2 = 1
+
+    A cyclic exchange of the degrees leaves it as it is, a swap of two multiplies it by :math:`(-1)^{l_1+l_2+l_3}`.
+    ``C[1,1,0]`` is the unit matrix over sqrt(3), ``C[1,1,1]`` the Levi-Civita symbol over sqrt(6).
+
+    Args:
+        l1: First degree.
+        l2: Second degree.
+        l3: Third degree, from abs(l1 - l2) to l1 + l2.
+        dtype: Default: torch's default dtype; the table behind it is float64.
+        device: Default: torch's default device.
+
+    Returns:
+        A new tensor, shape ``[2 l1 + 1, 2 l2 + 1, 2 l3 + 1]``.
+
+    Raises:
+        IrrepsError: If one is not a degree or the triangle rule forbids the three.
+
+    Example:
+        >>> (wigner_3j(1, 1, 0).squeeze() * 3**0.5).round()
+        tensor([[1., 0., 0.],
+                [0., 1., 0.],
+                [0., 0., 1.]])
+    """
+    for l in (l1, l2, l3):
+        _degree(l)
+    if not abs(l1 - l2) <= l3 <= l1 + l2:
+        raise IrrepsError(
+            f"wigner_3j({l1}, {l2}, {l3}) needs degrees that form a triangle: "
+            f"{l1} x {l2} holds l3 = {abs(l1 - l2)}..{l1 + l2}; got l3 = {l3}."
+        )
+    return _to_tensor(table_3j(l1, l2, l3), dtype, device)
+
+
+@cache
+def table_3j(l1: int, l2: int, l3: int) -> np.ndarray:
+    r"""Return the read-only float64 table behind ``wigner_3j``.
+
+    With Q the real harmonics in terms of the complex ones, it is :math:`(-i)^{l_1+l_2+l_3}\, (Q \otimes Q \otimes Q)`
+    times the 3j symbols of SU(2); the power of -i makes it real and gives the sign.
+
+    Example:
+        >>> float(table_3j(0, 0, 0)[0, 0, 0])
+        1.0
+    """
+    symbols = np.zeros((2 * l1 + 1, 2 * l2 + 1, 2 * l3 + 1))
+    for m1 in range(-l1, l1 + 1):
+        for m2 in range(max(-l2, -l3 - m1), min(l2, l3 - m1) + 1):
+            symbols[m1 + l1, m2 + l2, l3 - m1 - m2] = _su2_3j(l1, m1, l2, m2, l3)
+    C = np.einsum("ai,bj,ijk->abk", _real_basis(l1), _real_basis(l2), symbols, optimize=True) @ _real_basis(l3).T
+    C = np.ascontiguousarray(((-1j) ** ((l1 + l2 + l3) % 4) * C).real)
+    C[np.abs(C) < 1e-15] = 0.0  # sums that cancel exactly; the smallest true entries at l = 30 are far above
+    C.flags.writeable = False
+    return C
+
+
+def _su2_3j(l1: int, m1: int, l2: int, m2: int, l3: int) -> float:
+    """Return the 3j symbol of SU(2) with m3 = -m1 - m2 by Racah's sum, in integers up to one square root."""
+    m3 = -m1 - m2
+    a, b, c = l1 + l2 - l3, l1 - l2 + l3, -l1 + l2 + l3
+    total = 0
+    for t in range(max(0, l2 - l3 - m1, l1 - l3 + m2), min(a, l1 - m1, l2 + m2) + 1):
+        total += (-1) ** t * math.comb(a, t) * math.comb(b, l1 - m1 - t) * math.comb(c, l2 + m2 - t)
+    if total == 0:
+        return 0.0
+    f = math.factorial
+    above = f(l1 + m1) * f(l1 - m1) * f(l2 + m2) * f(l2 - m2) * f(l3 + m3) * f(l3 - m3)
+    below = f(l1 + l2 + l3 + 1) * f(a) * f(b) * f(c)
+    sign = math.copysign(1.0, total) * (-1) ** (l1 - l2 - m3)
+    return sign * math.sqrt(Fraction(total * total * above, below))
+
+
+@cache
+def _half_turn(l: int) -> np.ndarray:
+    r"""Return J, the matrix of the half turn that swaps x and y (and reverses z); symmetric, its own inverse.
+
+    In the usual letters of quantum mechanics, polar axis z, it is the half turn about y + z, which in Euler angles is
+    :math:`R_z(\pi/2) R_y(\pi/2) R_z(\pi/2)`; Wigner's d at a right angle is an integer sum over powers of 2.
+    """
+    d = np.zeros((2 * l + 1, 2 * l + 1))
+    f = math.factorial
+    for m in range(-l, l + 1):
+        for n in range(-l, l + 1):
+            terms = range(max(0, n - m), min(l + n, l - m) + 1)
+            total = sum((-1) ** (m - n + s) * math.comb(l + n, s) * math.comb(l - n, l - m - s) for s in terms)
+            square = Fraction(total * total * f(l + m) * f(l - m), f(l + n) * f(l - n) * 4**l)
+            d[m + l, n + l] = math.copysign(math.sqrt(square), total)
+    quarter = np.array([(-1j) ** (m % 4) for m in range(-l, l + 1)])  # exp(-i m pi/2)
+    Q = _real_basis(l)
+    J = np.ascontiguousarray((Q.conj() @ (quarter[:, None] * d * quarter) @ Q.T).real)
+    J.flags.writeable = False
+    return J
+
+
+def _real_basis(l: int) -> np.ndarray:
+    r"""Return Q with real harmonics = Q @ complex ones (Condon-Shortley phase), complex128 ``[2l+1, 2l+1]``.
+
+    Rows: sin(l phi), ..., sin(phi), 1, cos(phi), ..., cos(l phi); columns: m = -l ... l.
+    """
+    Q = np.zeros((2 * l + 1, 2 * l + 1), dtype=np.complex128)
+    Q[l, l] = 1.0
+    for m in range(1, l + 1):
+        Q[l + m, [l - m, l + m]] = np.array([1, (-1) ** m]) / math.sqrt(2)
+        Q[l - m, [l - m, l + m]] = np.array([1j, -1j * (-1) ** m]) / math.sqrt(2)
+    return Q
+
+
+def _degree(l: int) -> int:
+    """Return ``l`` if it is a degree, else raise."""
+    if isinstance(l, bool) or not isinstance(l, int) or l < 0:
+        raise IrrepsError(f"a degree is an integer l >= 0; got {l!r}.")
+    return l
+
+
+def _angle_dtype(*angles: torch.Tensor) -> torch.dtype:
+    """Return the one floating-point dtype of the angles, else raise."""
+    dtypes = {angle.dtype if isinstance(angle, torch.Tensor) else type(angle).__name__ for angle in angles}
+    if len(dtypes) == 1 and isinstance(angles[0], torch.Tensor) and angles[0].is_floating_point():
+        return angles[0].dtype
+    found = ", ".join(sorted(map(str, dtypes)))
+    raise DtypeError(f"Euler angles need floating-point tensors of one dtype; got {found}. Write angle.double().")
+
+
+def _to_tensor(table: np.ndarray, dtype: torch.dtype | None, device: torch.device | str | None) -> torch.Tensor:
+    """Copy a table to a tensor."""
+    return torch.tensor(table, dtype=dtype or torch.get_default_dtype(), device=device)

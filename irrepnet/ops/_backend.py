@@ -1,0 +1,140 @@
+"""Which implementation serves an op: plain PyTorch ('reference') or the compiled op library ('fused')."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from irrepnet.errors import BackendError, did_you_mean
+
+__all__ = ["LibraryStatus", "choose", "library_status", "load"]
+
+BACKENDS = ("auto", "reference", "fused")
+REBUILD = "run `pip install --no-build-isolation .` in the source tree, with PyTorch and a C++ compiler at hand"
+
+
+class Kernels(NamedTuple):
+    """What the fused kernels of one op accept."""
+
+    devices: tuple[str, ...]
+    dtypes: tuple[torch.dtype, ...]
+
+
+# One line per op that has fused kernels; an op that is not named here is served by the reference only.
+KERNELS = {
+    "spherical_harmonics": Kernels(("cpu",), (torch.float32, torch.float64)),
+}
+
+
+class LibraryStatus(NamedTuple):
+    """Whether the compiled op library is active.
+
+    Attributes:
+        loaded: True when its ops can be called.
+        path: The library file, if there is one.
+        reason: One sentence: why it is active, or why it is not and what to do.
+        devices: Device types that it has kernels for.
+    """
+
+    loaded: bool
+    path: str | None
+    reason: str
+    devices: tuple[str, ...]
+
+
+def load(package: Path) -> LibraryStatus:
+    """Load the op library that lies in a folder and say how that went; nothing is raised.
+
+    Args:
+        package: The folder of the irrepnet package, where the build puts ``_ops*.so`` or says in
+            ``_build_info.json`` why there is none.
+    """
+    files = sorted(package.glob("_ops*.so"))
+    if not files:
+        return LibraryStatus(False, None, f"irrepnet has no op library: {_why_missing(package)}", ())
+    path = str(files[0])
+    try:
+        torch.ops.load_library(path)
+    except (OSError, RuntimeError) as error:
+        text = " ".join(str(error).split())
+        reason = f"the op library {path} does not load into PyTorch {torch.__version__}: {text}; {REBUILD}"
+        return LibraryStatus(False, path, reason, ())
+    missing = [op for op in KERNELS if not hasattr(torch.ops.irrepnet, op)]
+    if missing:
+        reason = f"the op library {path} is from another version of irrepnet, it lacks {', '.join(missing)}; {REBUILD}"
+        return LibraryStatus(False, path, reason, ())
+    return LibraryStatus(True, path, f"the op library {path} is active (CPU kernels)", ("cpu",))
+
+
+def _why_missing(package: Path) -> str:
+    try:
+        reason = json.loads((package / "_build_info.json").read_text(encoding="utf-8"))["reason"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"none was built in {package}, and no build left a note why; {REBUILD}"
+    return f"{reason}; {REBUILD}"
+
+
+# Loaded with the first op module, not at first call: torch.compile, export and packaged models need the schemas
+# before any op runs. `import irrepnet` imports no op module.
+_STATUS = load(Path(__file__).resolve().parent.parent)
+
+
+def library_status() -> LibraryStatus:
+    """Return whether the op library is active, and why.
+
+    Example:
+        >>> library_status().reason.endswith(".")
+        False
+    """
+    return _STATUS
+
+
+def choose(backend: str, op: str, *tensors: Tensor | None) -> str:
+    """Return the backend that serves a call: 'reference' or 'fused'.
+
+    Args:
+        backend: 'auto' takes 'fused' where it can serve and 'reference' otherwise; a backend that is named serves
+            or raises.
+        op: Name of the op, as users call it.
+        tensors: The floating-point tensors of the call; None is skipped.
+
+    Raises:
+        BackendError: If the name is unknown, or 'fused' was named and cannot serve these tensors.
+
+    Example:
+        >>> choose("reference", "spherical_harmonics", torch.zeros(2, 3))
+        'reference'
+    """
+    if backend not in BACKENDS:
+        hint = did_you_mean(str(backend), BACKENDS)
+        raise BackendError(f"{op} needs backend 'auto', 'reference' or 'fused'; got {backend!r}.{hint}")
+    if backend == "reference":
+        return "reference"
+    obstacle = _obstacle(op, tensors)
+    if obstacle is None:
+        return "fused"
+    if backend == "fused":
+        raise BackendError(f"{op}(backend='fused') cannot run: {obstacle}. Use backend='auto' or 'reference'.")
+    return "reference"
+
+
+def _obstacle(op: str, tensors: tuple[Tensor | None, ...]) -> str | None:
+    """Return why the fused kernels cannot serve these tensors, or None."""
+    kernels = KERNELS.get(op)
+    if kernels is None:
+        return "this op has no fused kernel"
+    if not _STATUS.loaded:
+        return _STATUS.reason
+    for tensor in tensors:
+        if tensor is None:
+            continue
+        if tensor.device.type not in kernels.devices:
+            return f"it has kernels for {', '.join(kernels.devices)}; got a tensor on {tensor.device}"
+        if tensor.dtype not in kernels.dtypes:
+            served = ", ".join(str(dtype).removeprefix("torch.") for dtype in kernels.dtypes)
+            return f"its kernels take {served}; got {str(tensor.dtype).removeprefix('torch.')}"
+    return None

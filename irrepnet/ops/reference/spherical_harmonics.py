@@ -1,0 +1,83 @@
+"""The definition of the solid spherical harmonics, in plain PyTorch."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+
+__all__ = ["spherical_harmonics"]
+
+
+def spherical_harmonics(xyz: Tensor, lmax: int) -> Tensor:
+    r"""Return the solid harmonics of every degree up to lmax, each built from the one before.
+
+    A solid harmonic is homogeneous and harmonic, so Euler's theorem and the ladder of its derivatives give
+
+    .. math:: R_l = \frac{1}{l} \sum_i x_i \, \partial_i R_l, \qquad \partial_i R_l = G_i R_{l-1},
+
+    with constant matrices G. For every direction this step stretches no vector more than the harmonics themselves
+    grow, so rounding errors are not amplified, whatever the degree.
+
+    Args:
+        xyz: Points, shape ``[..., 3]``, floating point.
+        lmax: Highest degree, >= 0.
+
+    Returns:
+        Shape ``[..., (lmax + 1)**2]``, degree after degree, 'component' normalisation.
+
+    Reference: Varshalovich, Moskalev, Khersonskii 1988, Quantum Theory of Angular Momentum, section 5.8.3.
+
+    Example:
+        >>> spherical_harmonics(torch.tensor([[0.0, 2.0, 0.0]]), 1)
+        tensor([[1.0000, 0.0000, 3.4641, 0.0000]])
+    """
+    # Padding (rather than a fresh tensor of ones) keeps the constant l = 0 part differentiable when lmax = 0.
+    if lmax <= 1:
+        return pad((math.sqrt(3) * xyz)[..., : 3 * lmax], (1, 0), value=1.0)  # [..., 1 + 3 * lmax]
+    x = xyz.reshape(-1, 3).T.contiguous()  # [3, E]: points innermost, because 3 and 2l+1 are short
+    row = math.sqrt(3) * x
+    rows = [pad(row, (0, 0, 1, 0), value=1.0)]  # [4, E]
+    with torch.autocast(xyz.device.type, enabled=False):  # the definition holds in the dtype of its input
+        for l in range(2, lmax + 1):
+            products = (x.unsqueeze(1) * row).flatten(0, 1)  # [3 * (2l-1), E]
+            row = torch.tensor(ladder(l), dtype=xyz.dtype, device=xyz.device) @ products  # [2l+1, E]
+            rows.append(row)
+    return torch.cat(rows).T.contiguous().reshape(*xyz.shape[:-1], (lmax + 1) ** 2)
+
+
+@torch.compiler.assume_constant_result
+def ladder(l: int) -> tuple[tuple[float, ...], ...]:
+    """Return the step from degree l - 1 to degree l: rows are components of l, columns (axis, component of l - 1).
+
+    Component m >= 0 goes as cos(m phi), component -m as sin(m phi), with phi from z to x around the polar axis y.
+    """
+    return _ladder(l)
+
+
+@lru_cache(maxsize=None)
+def _ladder(l: int) -> tuple[tuple[float, ...], ...]:
+    table = [[0.0] * (3 * (2 * l - 1)) for _ in range(2 * l + 1)]
+
+    def add(axis: int, m_from: int, m_to: int, value: float) -> None:
+        table[m_to + l][axis * (2 * l - 1) + m_from + l - 1] = value / l
+
+    scale = (2 * l + 1) / (2 * l - 1)
+    for m in range(-l, l + 1):
+        k, parity = abs(m), 1 if m >= 0 else -1
+        if k < l:
+            add(1, m, m, math.sqrt(scale * (l - k) * (l + k)))
+        for step in (-1, 1):
+            n = k + step
+            if not 0 <= n < l:
+                continue
+            reach = (l - step * k) * (l - step * k - 1) * (2 if min(k, n) == 0 else 1)
+            value = -step * math.sqrt(scale * reach) / 2
+            if n > 0 or parity > 0:
+                add(2, parity * n, m, value)
+            if n > 0 or parity < 0:  # there is no sin(0 phi)
+                add(0, -parity * n, m, parity * step * value)
+    return tuple(tuple(row) for row in table)

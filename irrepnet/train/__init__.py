@@ -1,0 +1,21 @@
+"""Training: one validated configuration, a loop that reads top to bottom, losses, metrics and exact resume."""
+
+from irrepnet._lazy import lazy_face
+
+__getattr__, __dir__, __all__ = lazy_face(
+    __name__,
+    {
+        "Evaluation": "metrics",
+        "LabelledGraphs": "samples",
+        "RunConfig": "config",
+        "RunFolder": "run_folder",
+        "TrainResult": "loop",
+        "describe_config": "config_file",
+        "evaluate": "metrics",
+        "format_metrics": "metrics",
+        "label_graphs": "samples",
+        "learning_rate": "schedule",
+        "load_config": "config_file",
+        "train": "loop",
+    },
+)

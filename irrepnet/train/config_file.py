@@ -1,0 +1,280 @@
+"""Configuration files: YAML in, a validated :class:`RunConfig` out, and one line for each mistake."""
+
+from __future__ import annotations
+
+import difflib
+import reprlib
+import types
+import typing
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from irrepnet.errors import ConfigError
+from irrepnet.train.config import RunConfig
+
+__all__ = ["apply_overrides", "describe_config", "load_config", "parse_overrides", "validate_section"]
+
+_LARGEST_FILE = 1_000_000  # bytes; a configuration has a few hundred
+
+# What other programs call our keys, for "Did you mean".
+_NAMES_ELSEWHERE = {
+    "batch": "batch_size",
+    "ema": "ema_decay",
+    "epochs": "steps",
+    "l_max": "lmax",
+    "learning_rate": "lr",
+    "max_epochs": "steps",
+    "max_grad_norm": "clip_norm",
+    "max_ell": "lmax",
+    "num_interactions": "num_layers",
+    "optimizer": "optimiser",
+    "r_max": "cutoff",
+    "validation": "valid",
+}
+
+AnySection = TypeVar("AnySection", bound=BaseModel)
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML without tags (`!!python/...`), without aliases (which can expand without end) and without repeated keys."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise yaml.MarkedYAMLError(None, None, "aliases (*name) are not allowed; write the value out", event.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            if key_node.value in seen:
+                problem = f"key {key_node.value!r} is given twice; keep one"
+                raise yaml.MarkedYAMLError(None, None, problem, key_node.start_mark)
+            seen.add(key_node.value if isinstance(key_node.value, str) else id(key_node))
+        return super().construct_mapping(node, deep)
+
+
+def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a training configuration.
+
+    Relative data paths in the file are relative to the file; those in ``overrides`` to the current folder.
+
+    Args:
+        path: YAML file.
+        overrides: Texts ``"training.lr=0.01"``; the value is a YAML scalar or list.
+
+    Raises:
+        ConfigError: If the file cannot be read or any key or value is wrong; one line per mistake.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = Path(folder, "config.yaml")
+        ...     _ = file.write_text("data: {train: a.npz}\\ntraining: {steps: 10, lerning_rate: 0.1}")
+        ...     load_config(file)
+        Traceback (most recent call last):
+        irrepnet.errors.ConfigError: config.yaml: training.lerning_rate is not a known key. Did you mean 'lr'?
+    """
+    path = Path(path)
+    tree = _read_yaml(path)
+    data = tree.get("data")
+    if isinstance(data, dict):
+        for key in ("train", "valid", "test"):
+            if isinstance(data.get(key), str):
+                data[key] = _relative_to(path.parent, data[key])
+    changes = parse_overrides(overrides)
+    for keys, value in changes.items():
+        if keys in {("data", "train"), ("data", "valid"), ("data", "test")} and isinstance(value, str):
+            changes[keys] = _relative_to(Path(), value)
+    apply_overrides(tree, changes)
+    return validate_section(RunConfig, tree, source=path.name, overridden=changes)
+
+
+def parse_overrides(texts: Sequence[str]) -> dict[tuple[str, ...], Any]:
+    """Turn ``"a.b=c"`` texts into a mapping from key paths to values.
+
+    Raises:
+        ConfigError: If a text has no ``=``, an empty key or a value that is not YAML.
+
+    Example:
+        >>> parse_overrides(["training.lr=1e-3", "md.enabled=false"])
+        {('training', 'lr'): '1e-3', ('md', 'enabled'): False}
+    """
+    changes = {}
+    for text in texts:
+        dotted, equals, value = text.partition("=")
+        keys = tuple(dotted.strip().split("."))
+        if not equals or not all(keys):
+            raise ConfigError(f"--set needs section.key=value; found {text!r}; write for example --set training.lr=0.005")
+        try:
+            changes[keys] = yaml.load(value, _StrictLoader)
+        except (yaml.YAMLError, RecursionError) as error:
+            raise ConfigError(f"--set {dotted} needs a YAML value; found {value!r}; {_first_line(error)}") from None
+    return changes
+
+
+def apply_overrides(tree: dict[str, Any], changes: dict[tuple[str, ...], Any]) -> None:
+    """Write the changes into a tree of mappings, in place.
+
+    Raises:
+        ConfigError: If a key path runs through something that is not a section.
+
+    Example:
+        >>> tree = {"training": {"lr": 0.1}}
+        >>> apply_overrides(tree, {("training", "lr"): 0.2, ("md", "steps"): 5})
+        >>> tree
+        {'training': {'lr': 0.2}, 'md': {'steps': 5}}
+    """
+    for keys, value in changes.items():
+        node = tree
+        for depth, key in enumerate(keys[:-1], start=1):
+            child = node.setdefault(key, {})
+            if not isinstance(child, dict):
+                raise ConfigError(f"--set {'.'.join(keys)}: {'.'.join(keys[:depth])} is a value, not a section")
+            node = child
+        node[keys[-1]] = value
+
+
+def validate_section(
+    section: type[AnySection], tree: Any, *, source: str, overridden: dict[tuple[str, ...], Any] | None = None
+) -> AnySection:
+    """Validate a tree of plain values against a section class.
+
+    Args:
+        section: The pydantic class.
+        tree: Mappings, lists and scalars, as YAML gives them.
+        source: What the messages start with, a file name.
+        overridden: Key paths that came from the command line; their messages start with ``--set``.
+
+    Raises:
+        ConfigError: With one line per mistake.
+
+    Example:
+        >>> from irrepnet.train.config import MDConfig
+        >>> validate_section(MDConfig, {"timestep": -1}, source="a.yaml")
+        Traceback (most recent call last):
+        irrepnet.errors.ConfigError: a.yaml: timestep: input should be greater than 0; found -1
+    """
+    try:
+        return section.model_validate(tree)
+    except ValidationError as error:
+        lines = []
+        for details in error.errors():
+            keys = tuple(str(key) for key in details["loc"])
+            given = any(keys[: len(changed)] == changed for changed in overridden or ())
+            lines.append(f"{'--set' if given else source}: {_explain(section, details)}")
+        raise ConfigError("\n".join(dict.fromkeys(lines))) from None
+
+
+def describe_config(section: type[BaseModel] = RunConfig) -> str:
+    """Return every key with its type, default and one line of help.
+
+    Example:
+        >>> next(line for line in describe_config().splitlines() if "md.timestep" in line)
+        '  md.timestep = 0.5                            float  time step, fs'
+    """
+    lines = []
+    for name, field in section.model_fields.items():
+        inner = _section_of(field.annotation)
+        if inner is None:
+            continue
+        lines += ["", f"{name}: {field.description}"]
+        for key, default, kind, text in _keys(inner, name + "."):
+            lines.append(f"  {key + ' = ' + default:<44} {kind:<6} {text}".rstrip())
+    return "\n".join(lines[1:])
+
+
+def _keys(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    for name, field in section.model_fields.items():
+        inner = _section_of(field.annotation)
+        if inner is not None:
+            yield from _keys(inner, f"{prefix}{name}.")
+            continue
+        default = "(needed)" if field.is_required() else _yaml_scalar(field.get_default(call_default_factory=True))
+        yield prefix + name, default, _type_name(field.annotation), field.description or ""
+
+
+def _section_of(annotation: Any) -> type[BaseModel] | None:
+    """Return the section class of ``Section`` or ``Section | None``."""
+    for kind in typing.get_args(annotation) or (annotation,):
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            return kind
+    return None
+
+
+def _type_name(annotation: Any) -> str:
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join("null" if kind is type(None) else _type_name(kind) for kind in arguments)
+    if origin is typing.Annotated:
+        return _type_name(arguments[0])
+    if origin is typing.Literal:
+        return "|".join(str(choice) for choice in arguments)
+    if origin is not None:
+        return f"list of {_type_name(arguments[0])}" if arguments else "list"
+    return {"str": "text", "int": "int", "float": "float", "bool": "bool"}.get(annotation.__name__, annotation.__name__)
+
+
+def _yaml_scalar(value: Any) -> str:
+    plain = list(value) if isinstance(value, tuple) else value
+    return yaml.safe_dump(plain, default_flow_style=True, width=1000).removesuffix("...\n").strip()
+
+
+def _relative_to(folder: Path, text: str) -> str:
+    return text if text.startswith("package:") else str((folder / Path(text).expanduser()).absolute())
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise ConfigError(f"{path}: needed a configuration file; found none there; check the path")
+    if path.stat().st_size > _LARGEST_FILE:
+        raise ConfigError(f"{path}: needed a configuration below 1 MB; found {path.stat().st_size} bytes; is it a data file?")
+    try:
+        tree = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
+    except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name}: needed plain YAML; {_first_line(error)}") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path.name}: needed sections (model, data, training); found {type(tree).__name__}")
+    return tree
+
+
+def _first_line(error: Exception) -> str:
+    """Shorten a parser's story to one line: what, and where."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark
+        return f"{error.problem}{f' (line {mark.line + 1}, column {mark.column + 1})' if mark else ''}"
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _explain(section: type[BaseModel], details: ErrorDetails) -> str:
+    *parents, last = (str(key) for key in details["loc"]) if details["loc"] else ("",)
+    dotted = ".".join([*parents, last])
+    if details["type"] == "extra_forbidden":
+        return f"{dotted} is not a known key.{_nearest_key(_descend(section, parents), last)}"
+    if details["type"] == "missing":
+        return f"{dotted} is needed; found nothing; add it"
+    message = details["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:] if not message[:2].isupper() else message
+    if details["type"] == "value_error":
+        return f"{dotted}: {message}" if dotted else message
+    return f"{dotted}: {message}; found {reprlib.repr(details['input'])}"
+
+
+def _descend(section: type[BaseModel], keys: Sequence[str]) -> type[BaseModel]:
+    for key in keys:
+        inner = _section_of(section.model_fields[key].annotation) if key in section.model_fields else None
+        section = inner or section
+    return section
+
+
+def _nearest_key(section: type[BaseModel], word: str) -> str:
+    """Look among the section's keys, and among the names that other programs have for them."""
+    names = {foreign: ours for foreign, ours in _NAMES_ELSEWHERE.items() if ours in section.model_fields}
+    names.update({name: name for name in section.model_fields})
+    nearest = difflib.get_close_matches(word, names, n=1)
+    return f" Did you mean {names[nearest[0]]!r}?" if nearest else ""

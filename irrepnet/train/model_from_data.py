@@ -1,0 +1,68 @@
+"""What the training frames decide about a model: species, energy shifts and scale, neighbours per atom."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from irrepnet.data.elements import SYMBOLS, atomic_number
+from irrepnet.data.frame import Frame
+from irrepnet.data.statistics import average_num_neighbors, fit_species_shifts, force_rms
+from irrepnet.models.registry import MODELS
+from irrepnet.train.config import RunConfig
+from irrepnet.train.config_file import validate_section
+from irrepnet.train.samples import LabelledGraphs, label_graphs
+
+__all__ = ["fingerprint", "model_from_data"]
+
+
+def model_from_data(config: RunConfig, frames: Sequence[Frame]) -> tuple[nn.Module, list[LabelledGraphs]]:
+    """Build the model of a run, with what the configuration leaves open taken from the training frames.
+
+    Args:
+        config: Sections ``model`` and ``training.seed`` are used.
+        frames: The training frames.
+
+    Returns:
+        The model with fresh weights, and the frames as labelled graphs.
+
+    Raises:
+        ConfigError: If the completed model configuration is not valid.
+    """
+    given = config.model.model_dump()
+    kind = given.pop("kind")
+    items = label_graphs(frames, given["cutoff"], dtype=getattr(torch, given["dtype"]))
+    config_class, model_class = MODELS[kind]
+    complete = validate_section(config_class, _completed(given, frames, items), source="model")
+    torch.manual_seed(config.training.seed)
+    return model_class(complete), items
+
+
+def _completed(given: dict[str, Any], frames: Sequence[Frame], items: Sequence[LabelledGraphs]) -> dict[str, Any]:
+    """Fill what is None from the frames."""
+    complete = dict(given)
+    if complete["species"] is None:
+        numbers = sorted({int(number) for frame in frames for number in frame.species})
+        complete["species"] = tuple(SYMBOLS[number] for number in numbers)
+    if complete["avg_num_neighbors"] is None:
+        complete["avg_num_neighbors"] = average_num_neighbors([item.graph for item in items])
+    if complete["energy_scale"] is None:
+        complete["energy_scale"] = force_rms(frames)
+    if complete["species_shifts"] is None:
+        numbers = [atomic_number(symbol) for symbol in complete["species"]]
+        complete["species_shifts"] = tuple(fit_species_shifts(frames, numbers).tolist())
+    return complete
+
+
+def fingerprint(frames: Iterable[Frame]) -> str:
+    """Return the SHA-256 of the frames' structures and labels, hexadecimal."""
+    digest = hashlib.sha256()
+    for frame in frames:
+        for array in (frame.species, frame.pos, frame.cell, frame.energy, frame.forces, frame.stress):
+            digest.update(np.asarray(np.nan if array is None else array).tobytes())
+    return digest.hexdigest()

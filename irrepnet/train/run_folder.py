@@ -1,0 +1,82 @@
+"""The folder of one training run: which file is what, and when a folder may be used."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from irrepnet.errors import ConfigError
+from irrepnet.models.checkpoint import write_atomic
+from irrepnet.train.config import RunConfig
+
+__all__ = ["RunFolder"]
+
+
+class RunFolder:
+    """Paths of a run, its configuration and its log.
+
+    Args:
+        path: The folder; it is made by :meth:`create`.
+
+    Example:
+        >>> RunFolder("runs/water").best.as_posix()
+        'runs/water/best.model'
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.log = self.path / "log.jsonl"
+        self.best = self.path / "best.model"
+        self.state = self.path / "last.state"
+        self.previous_state = self.path / "previous.state"
+        self.metrics = self.path / "metrics.json"
+        self.report = self.path / "report.html"
+        self.md = self.path / "md.npz"
+
+    def check_free(self, *, resume: bool) -> None:
+        """Refuse a folder that holds another run.
+
+        Raises:
+            ConfigError: If there is a run and ``resume`` is false, or the path is a file.
+        """
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigError(f"{self.path}: needed a folder for the run; found a file; choose another --out")
+        if not resume and any(file.exists() for file in (self.config, self.log, self.state, self.best)):
+            raise ConfigError(
+                f"{self.path}: needed an empty folder; found a run in it; add --resume to go on, or choose another --out"
+            )
+
+    def create(self, config: RunConfig) -> None:
+        """Make the folder and write the complete configuration into it."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        tree = config.model_dump(mode="json")
+        tree["data"]["keys"] = config.data.keys.model_dump(exclude_unset=True)  # a key that is set must be in the file
+        text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
+        write_atomic(self.config, text.encode())
+
+    def append_log(self, row: dict[str, Any]) -> None:
+        """Add one line to ``log.jsonl``."""
+        with self.log.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())  # a saved state must never be ahead of the log
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """Return the rows of ``log.jsonl``; a last line that a kill cut short is left out."""
+        rows = []
+        for line in self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else ():
+            try:
+                rows.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return rows
+
+    def cut_log(self, step: int) -> None:
+        """Drop the rows after ``step``: a resumed run will write them again."""
+        rows = [row for row in self.read_log() if row["step"] <= step]
+        write_atomic(self.log, "".join(json.dumps(row) + "\n" for row in rows).encode())

@@ -1,0 +1,212 @@
+"""Everything that changes while a model trains, and its exact way to disk and back."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from irrepnet.errors import CheckpointError, ConfigError
+from irrepnet.models.checkpoint import load_tensors, save_tensors
+from irrepnet.models.force_field import Prediction
+from irrepnet.train.config import RunConfig, TrainingConfig
+from irrepnet.train.metrics import ErrorSums
+from irrepnet.train.run_folder import RunFolder
+from irrepnet.train.samples import LabelledGraphs
+
+__all__ = ["Progress", "TrainState"]
+
+_OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+# What may differ between a run and its continuation: nothing of this touches the weights.
+_FREE_TO_CHANGE = (
+    ("training", "device"),
+    ("training", "save_every_minutes"),
+    ("data", "train"),  # the frames themselves are compared, so files may move
+    ("data", "valid"),
+    ("data", "test"),
+    ("md",),
+    ("report",),
+)
+
+
+@dataclass
+class Progress:
+    """Where a run stands.
+
+    Args:
+        step: Optimiser steps done.
+        seconds: Wall-clock time spent in the loop, over all of its sittings.
+        validated_at: Step of the last validation, -1 before the first.
+        best_step: Step of the best validation.
+        best_loss: Its loss.
+        loss_sum: Sum of the losses of the steps since the last validation.
+        loss_count: Their number.
+        errors: Errors of the training batches since the last validation.
+    """
+
+    step: int = 0
+    seconds: float = 0.0
+    validated_at: int = -1
+    best_step: int = -1
+    best_loss: float = math.inf
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    errors: ErrorSums = field(default_factory=ErrorSums)
+
+    def count_step(self, loss: float, prediction: Prediction, batch: LabelledGraphs) -> None:
+        """Note that a step was done, with its loss and errors."""
+        self.step += 1
+        self.loss_sum += loss
+        self.loss_count += 1
+        self.errors.add_batch(prediction, batch)
+
+    def start_interval(self) -> None:
+        """Note that the model was validated at this step; the sums begin anew."""
+        self.validated_at = self.step
+        self.loss_sum, self.loss_count, self.errors = 0.0, 0, ErrorSums()
+
+
+class TrainState:
+    """Model, averaged model, optimiser and progress of a run.
+
+    Args:
+        model: The model to train, on its device.
+        settings: Optimiser and averaging.
+        data_fingerprint: Of the frames; a state is taken up with the same frames only.
+    """
+
+    def __init__(self, model: nn.Module, settings: TrainingConfig, *, data_fingerprint: str):
+        self.model = model
+        self.data_fingerprint = data_fingerprint
+        self.averaged = AveragedModel(model, multi_avg_fn=_averaging(settings.ema_decay))
+        self.optimiser: Optimizer = _OPTIMISERS[settings.optimiser](
+            model.parameters(), lr=settings.lr, amsgrad=settings.amsgrad, weight_decay=settings.weight_decay
+        )
+        self.progress = Progress()
+
+    def save(self, run: RunFolder, config: RunConfig) -> None:
+        """Write ``last.state``; the one before stays as ``previous.state``.
+
+        A process that dies between the two renames leaves ``previous.state``, which :meth:`load` then takes.
+        """
+        tensors = {
+            **_prefixed("model", self.model.state_dict()),
+            **_prefixed("averaged", self.averaged.state_dict()),
+            **self._optimiser_tensors(),
+            **_random_states(),
+        }
+        metadata = {
+            "config": config.model_dump(mode="json"),
+            "data_fingerprint": self.data_fingerprint,
+            "progress": asdict(self.progress),
+        }
+        if run.state.exists():
+            run.state.replace(run.previous_state)
+        save_tensors(run.state, tensors, metadata)
+
+    def load(self, run: RunFolder, config: RunConfig) -> str | None:
+        """Take up the last state that is whole.
+
+        Returns:
+            A sentence about a damaged file that was passed over, or None.
+
+        Raises:
+            ConfigError: If the run was made with another configuration; one line per difference.
+            CheckpointError: If no state file can be read.
+        """
+        tensors, metadata, remark = _read_state(run)
+        _refuse_changes(metadata["config"], config.model_dump(mode="json"))
+        if metadata["data_fingerprint"] != self.data_fingerprint:
+            raise ConfigError("--resume needs the frames that the run was started with; the files hold others now")
+        self.model.load_state_dict(_without_prefix("model", tensors))
+        self.averaged.load_state_dict(_without_prefix("averaged", tensors))
+        self._restore_optimiser(_without_prefix("optimiser", tensors))
+        _restore_random_states(tensors)
+        progress = metadata["progress"]
+        self.progress = Progress(**{**progress, "errors": ErrorSums(**progress["errors"])})
+        return remark
+
+    def _optimiser_tensors(self) -> dict[str, Tensor]:
+        state = self.optimiser.state_dict()["state"]
+        return {f"optimiser.{index}.{name}": value for index, slots in state.items() for name, value in slots.items()}
+
+    def _restore_optimiser(self, tensors: dict[str, Tensor]) -> None:
+        state: dict[int, dict[str, Tensor]] = {}
+        for key, value in tensors.items():
+            index, name = key.split(".")
+            state.setdefault(int(index), {})[name] = value
+        # The groups (rates, switches) come from the configuration, which is the same.
+        self.optimiser.load_state_dict({"state": state, "param_groups": self.optimiser.state_dict()["param_groups"]})
+
+
+def _averaging(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+    """Return the update of the exponential average, with a shorter memory at first so that short runs profit too."""
+
+    @torch.no_grad()
+    def update(averaged: Sequence[Tensor], current: Sequence[Tensor], num_averaged: Tensor | int) -> None:
+        share = max(1 - decay, 9 / (10 + int(num_averaged)))
+        for mean, weight in zip(averaged, current, strict=True):
+            mean.lerp_(weight, share)
+
+    return update
+
+
+def _prefixed(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}.{name}": tensor for name, tensor in tensors.items()}
+
+
+def _without_prefix(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(f"{prefix}."): tensor for name, tensor in tensors.items() if name.startswith(f"{prefix}.")}
+
+
+def _random_states() -> dict[str, Tensor]:
+    states = {"random.cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        states.update({f"random.cuda.{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())})
+    return states
+
+
+def _restore_random_states(tensors: dict[str, Tensor]) -> None:
+    torch.set_rng_state(tensors["random.cpu"])
+    for index in range(torch.cuda.device_count()):
+        if f"random.cuda.{index}" in tensors:
+            torch.cuda.set_rng_state(tensors[f"random.cuda.{index}"], index)
+
+
+def _read_state(run: RunFolder) -> tuple[dict[str, Tensor], dict[str, Any], str | None]:
+    try:
+        return *load_tensors(run.state), None
+    except (CheckpointError, FileNotFoundError) as error:
+        if not run.previous_state.exists():
+            raise
+        remark = f"{error}; going on from {run.previous_state.name}"
+        return *load_tensors(run.previous_state), remark
+
+
+def _refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
+    old, new = _flat(before), _flat(now)
+    changed = [
+        f"  {'.'.join(keys)}: {old.get(keys)!r} in the run; {new.get(keys)!r} now"
+        for keys in sorted(old.keys() | new.keys())
+        if old.get(keys) != new.get(keys) and not any(keys[: len(free)] == free for free in _FREE_TO_CHANGE)
+    ]
+    if changed:
+        listing = "\n".join(changed)
+        raise ConfigError(f"--resume needs the configuration that the run was started with; found changes:\n{listing}")
+
+
+def _flat(tree: dict[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    values = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            values.update(_flat(value, (*prefix, key)))
+        else:
+            values[(*prefix, key)] = value
+    return values

@@ -1,0 +1,168 @@
+import textwrap
+
+import pytest
+import yaml
+
+from irrepnet.errors import ConfigError
+from irrepnet.train import RunConfig, describe_config, load_config
+from irrepnet.train.config_file import parse_overrides
+
+MINIMAL = """
+data: {train: a.npz}
+training: {steps: 10}
+"""
+
+
+def load(folder, text, *overrides):
+    path = folder / "config.yaml"
+    path.write_text(textwrap.dedent(text))
+    return load_config(path, overrides)
+
+
+def error_lines(folder, text, *overrides):
+    with pytest.raises(ConfigError) as caught:
+        load(folder, text, *overrides)
+    return str(caught.value).splitlines()
+
+
+def test_a_minimal_file_is_enough(tmp_path):
+    config = load(tmp_path, MINIMAL)
+    assert config.training.steps == 10
+    assert config.model.species is None
+    assert config.model.kind == "force_field"
+
+
+def test_an_unknown_key_is_one_line_with_the_nearest_key(tmp_path):
+    lines = error_lines(tmp_path, "data: {train: a.npz}\ntraining: {steps: 10, lerning_rate: 0.1}")
+    assert lines == ["config.yaml: training.lerning_rate is not a known key. Did you mean 'lr'?"]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "nearest"),
+    [("model", "r_max", "cutoff"), ("training", "batchsize", "batch_size"), ("model", "l_max", "lmax"), ("md", "step", "steps")],
+)
+def test_names_of_other_programs_and_slips_are_understood(tmp_path, section, key, nearest):
+    text = yaml.safe_dump({"data": {"train": "a"}, "training": {"steps": 1}})
+    (line,) = error_lines(tmp_path, text, f"{section}.{key}=3")
+    assert line == f"--set: {section}.{key} is not a known key. Did you mean {nearest!r}?"
+
+
+def test_an_unknown_section_is_named(tmp_path):
+    lines = error_lines(tmp_path, MINIMAL + "trainning: {lr: 1}")
+    assert lines == ["config.yaml: trainning is not a known key. Did you mean 'training'?"]
+
+
+def test_three_mistakes_are_three_lines(tmp_path):
+    lines = error_lines(tmp_path, "data: {}\ntraining: {steps: 10, lr: -1, batch_size: 0}")
+    assert lines == [
+        "config.yaml: data.train is needed; found nothing; add it",
+        "config.yaml: training.batch_size: input should be greater than 0; found 0",
+        "config.yaml: training.lr: input should be greater than 0; found -1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("model.cutoff", "0"),
+        ("model.cutoff", "-1.0"),
+        ("model.cutoff", ".nan"),
+        ("model.lmax", "-1"),
+        ("model.irreps_hidden", "8x0q"),
+        ("model.irreps_hidden", "''"),
+        ("model.num_layers", "two"),
+        ("training.lr", "-0.1"),
+        ("training.lr", ".inf"),
+        ("training.batch_size", "0"),
+        ("training.steps", "0"),
+        ("training.ema_decay", "1.0"),
+        ("training.optimiser", "sgd"),
+        ("data.valid_fraction", "1.5"),
+        ("data.units", "{energy: cal}"),
+        ("md.timestep", "0"),
+    ],
+)
+def test_values_out_of_range_are_refused_naming_the_key(tmp_path, key, value):
+    lines = error_lines(tmp_path, MINIMAL, f"{key}={value}")
+    assert len(lines) == 1
+    assert lines[0].startswith(f"--set: {key}")
+
+
+def test_exactly_one_budget(tmp_path):
+    (line,) = error_lines(tmp_path, "data: {train: a}\ntraining: {}")
+    assert "needs exactly one of steps and minutes; found neither" in line
+    (line,) = error_lines(tmp_path, MINIMAL, "training.minutes=3")
+    assert "found steps = 10 and minutes = 3" in line
+    assert load(tmp_path, MINIMAL, "training.minutes=3", "training.steps=null").training.minutes == 3
+
+
+def test_a_loss_without_weights_is_refused(tmp_path):
+    (line,) = error_lines(tmp_path, MINIMAL, "training.loss={energy: 0, forces: 0}")
+    assert "training.loss: needs a positive weight" in line
+
+
+def test_overrides_are_yaml_values_and_make_missing_sections(tmp_path):
+    config = load(tmp_path, MINIMAL, "training.lr=1e-3", "md.enabled=false", "model.radial_hidden=[8, 8]", "md.steps=7")
+    assert config.training.lr == 1e-3
+    assert config.md.enabled is False
+    assert config.md.steps == 7
+    assert tuple(config.model.radial_hidden) == (8, 8)
+
+
+@pytest.mark.parametrize("text", ["training.lr", "=3", "training..lr=3", "training.lr=[1", "a=!!python/object:x {}"])
+def test_bad_overrides_are_refused(text):
+    with pytest.raises(ConfigError, match="--set"):
+        parse_overrides([text])
+
+
+def test_an_override_through_a_value_is_refused(tmp_path):
+    (line,) = error_lines(tmp_path, MINIMAL, "training.lr.peak=3", "training.lr=3")[:1]
+    assert "training.lr" in line
+
+
+def test_relative_paths_are_relative_to_the_file_and_overrides_to_the_current_folder(tmp_path, monkeypatch):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    config = load(tmp_path, "data: {train: a.npz, valid: 'package:water_xtb/heldout.npz'}\ntraining: {steps: 1}", "data.test=b.npz")
+    assert config.data.train == str(tmp_path / "a.npz")
+    assert config.data.valid == "package:water_xtb/heldout.npz"
+    assert config.data.test == str(elsewhere / "b.npz")
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("!!python/object/apply:os.system ['true']", "python/object"),
+        ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]", "aliases"),
+        ("training: {steps: 1}\ntraining: {steps: 2}", "given twice"),
+        ("training: {steps: 1, steps: 2}", "given twice"),
+        ("training: [", "line 1"),
+        ("- a\n- b", "found list"),
+        ("", "found NoneType"),
+        ("[" * 5000, "plain YAML"),
+    ],
+)
+def test_files_that_are_not_plain_yaml_are_refused_in_one_line(tmp_path, text, what):
+    (line,) = error_lines(tmp_path, text)
+    assert line.startswith("config.yaml: needed")
+    assert what in line
+
+
+def test_a_missing_or_huge_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match="needed a configuration file; found none"):
+        load_config(tmp_path / "no.yaml")
+    (tmp_path / "huge.yaml").write_text("#" * 1_100_000)
+    with pytest.raises(ConfigError, match="is it a data file"):
+        load_config(tmp_path / "huge.yaml")
+
+
+def test_help_names_every_key_of_every_section():
+    text = describe_config()
+    for section, field in RunConfig.model_fields.items():
+        for key, inner in field.annotation.model_fields.items():
+            assert f"  {section}.{key}" in text
+            assert inner.description, f"{section}.{key} has no help"
+    assert "training.loss.forces = 1.0" in text
+    assert "data.units.energy = eV" in text
+    assert "data.keys.forces = forces" in text
