@@ -8,7 +8,7 @@ TORCH ?= torch==2.13.0
 TORCH_ARGS ?=
 RUN ?= runs/water
 CONFIG ?= tutorials/water.yaml
-# Extra arguments of `irrepnet train`, for instance TRAIN_ARGS="--set training.budget.minutes=1"
+# Extra arguments of `irrepnet train`, for instance TRAIN_ARGS="--set training.minutes=1"
 TRAIN_ARGS ?=
 
 VENV := .venv

@@ -1,11 +1,10 @@
 #pragma once
 
-// Real solid harmonics R_lm, 'component' normalisation (sum_m R_lm^2 = (2l+1) r^2l), polar axis y, no Condon-Shortley
+// Real solid harmonics R_lm: 'component' normalisation (sum_m R_lm^2 = (2l+1) r^2l), polar axis y, no Condon-Shortley
 // phase. Component m >= 0 goes as cos(m phi), component -m as sin(m phi), phi from z to x around y.
-// Tables are made in double for any degree; the sweeps work on W points at once, component by component
-// (arrays [component][W]), with W = 1 for one point per thread.
+// Tables are made in double, for any degree. The sweeps work on V, which is T (one point per GPU thread) or a pack of
+// T (many points side by side).
 
-#include <array>
 #include <cmath>
 #include <cstdint>
 #include <vector>
@@ -22,107 +21,100 @@ IRREPNET_INLINE int64_t harmonics_index(int64_t l, int64_t m) {
   return l * l + l + m;
 }
 
-// Upward recursion in l, stable and free of divisions:
-//   R_lm = up y R_{l-1,m} - down r^2 R_{l-2,m}   for |m| < l,   R_{l,+-l} = diagonal (z, x) * R_{l-1,+-(l-1)}.
+// Upward recursion in l: stable, and free of divisions, so exact at the origin.
+//   R_lm = up y R_{l-1,m} - down r^2 R_{l-2,m}                       for |m| < l
+//   R_{l,+-l} = diagonal times the product of (z + i x) and R_{l-1,+-(l-1)}, seen as real and imaginary part
 template <typename T>
 struct HarmonicsTable {
   struct Step {
     T up, down;
   };
-  std::vector<Step> steps;   // for l = 1 ... lmax, m = 0 ... l-1
-  std::vector<T> diagonal;   // for l = 1 ... lmax
+  std::vector<Step> steps;  // l = 1 ... lmax, m = 0 ... l-1
+  std::vector<T> diagonal;  // l = 1 ... lmax
 
   explicit HarmonicsTable(int64_t lmax) {
+    steps.reserve(lmax * (lmax + 1) / 2);
+    diagonal.reserve(lmax);
     for (int64_t l = 1; l <= lmax; ++l) {
-      const double d = static_cast<double>(l);
-      for (int64_t k = 0; k < l; ++k) {
-        const double m = static_cast<double>(k);
-        const double norm = (2 * d + 1) / ((d - m) * (d + m));
-        const double down = k + 2 > l ? 0.0 : std::sqrt(norm * (d - m - 1) * (d + m - 1) / (2 * d - 3));
-        steps.push_back({static_cast<T>(std::sqrt(norm * (2 * d - 1))), static_cast<T>(down)});
+      for (int64_t m = 0; m < l; ++m) {
+        const double norm = (2.0 * l + 1) / ((l - m) * (l + m));
+        const double up = std::sqrt(norm * (2.0 * l - 1));
+        const double down = m + 1 < l ? std::sqrt(norm * (l - m - 1) * (l + m - 1) / (2.0 * l - 3)) : 0.0;
+        steps.push_back({static_cast<T>(up), static_cast<T>(down)});
       }
-      diagonal.push_back(static_cast<T>(std::sqrt(l == 1 ? 3.0 : (2 * d + 1) / (2 * d))));
+      diagonal.push_back(static_cast<T>(std::sqrt(l == 1 ? 3.0 : (2.0 * l + 1) / (2.0 * l))));
     }
   }
 };
 
-// xyz [3][W] -> out [(lmax+1)^2][W]
-template <int W, typename T>
-IRREPNET_INLINE void harmonics_sweep(const T* xyz, T* out, int64_t lmax, const HarmonicsTable<T>& table) {
-  const T *x = xyz, *y = xyz + W, *z = xyz + 2 * W;
-  T r2[W];
-#pragma omp simd
-  for (int k = 0; k < W; ++k) {
-    r2[k] = x[k] * x[k] + y[k] * y[k] + z[k] * z[k];
-    out[k] = T(1);
-  }
+// xyz [3] -> out [(lmax+1)^2]
+template <typename V, typename T>
+IRREPNET_INLINE void harmonics_sweep(const V* xyz, V* out, int64_t lmax, const HarmonicsTable<T>& table) {
+  const V x = xyz[0], y = xyz[1], z = xyz[2];
+  const V r2 = x * x + y * y + z * z;
   const auto* step = table.steps.data();
+  out[0] = V(T(1));
   for (int64_t l = 1; l <= lmax; ++l) {
-    T* row = out + harmonics_index(l, 0) * W;
-    const T* last = out + harmonics_index(l - 1, 0) * W;
-    const T* before = l > 1 ? out + harmonics_index(l - 2, 0) * W : last;
+    V* row = out + harmonics_index(l, 0);
+    const V* last = out + harmonics_index(l - 1, 0);
     for (int64_t m = 0; m < l; ++m, ++step) {
-      const T up = step->up, down = step->down;
-      for (int64_t s = m; s >= -m; s -= m > 0 ? 2 * m : 1) {
-        T* to = row + s * W;
-        const T* p = last + s * W;
-        if (m + 2 > l) {
-#pragma omp simd
-          for (int k = 0; k < W; ++k) to[k] = up * y[k] * p[k];
-        } else {
-          const T* q = before + s * W;
-#pragma omp simd
-          for (int k = 0; k < W; ++k) to[k] = up * y[k] * p[k] - down * r2[k] * q[k];
-        }
+      const V up = step->up * y;
+      if (m + 1 == l) {
+        row[m] = up * last[m];
+        row[-m] = up * last[-m];
+      } else {
+        const V* before = out + harmonics_index(l - 2, 0);
+        const V down = step->down * r2;
+        row[m] = up * last[m] - down * before[m];
+        row[-m] = up * last[-m] - down * before[-m];
       }
     }
-    const T diagonal = table.diagonal[l - 1];
-    const T* c = last + (l - 1) * W;
-    const T* s = last - (l - 1) * W;
-    const T one = l > 1 ? T(1) : T(0);  // there is no sin(0 phi)
-#pragma omp simd
-    for (int k = 0; k < W; ++k) {
-      const T cos = c[k], sin = one * s[k];
-      row[l * W + k] = diagonal * (z[k] * cos - x[k] * sin);
-      row[-l * W + k] = diagonal * (z[k] * sin + x[k] * cos);
-    }
+    const V c = table.diagonal[l - 1] * last[l - 1];
+    const V s = l == 1 ? V(T(0)) : table.diagonal[l - 1] * last[1 - l];  // there is no sin(0 phi)
+    row[l] = z * c - x * s;
+    row[-l] = z * s + x * c;
   }
 }
 
-// The gradients d_i R = G_i R, G_i constant and sparse, as the trilinear form T(v, g, r) = sum_i v_i g.(G_i r).
-// Calls visit(axis, a, b, value) for every term value * v[axis] * g[a] * r[b].
+// The gradient of a solid harmonic is a constant combination of those one degree lower, d_i R = G_i R. All derivatives
+// follow from the trilinear form T(v, g, r) = sum_i v_i g.(G_i r).
+// Calls visit(axis, a, b, value) for every term value * v[axis] * g[a] * r[b] of it, at most five for each a.
 template <typename Visit>
 void for_each_coupling(int64_t lmax, const Visit& visit) {
   constexpr int64_t X = 0, Y = 1, Z = 2;
   for (int64_t l = 1; l <= lmax; ++l) {
     const double scale = (2.0 * l + 1) / (2.0 * l - 1);
     for (int64_t m = 0; m <= l; ++m) {
-      const int64_t cos = harmonics_index(l, m), sin = harmonics_index(l, -m);
-      const auto couple = [&](int64_t n, double to_z, double to_x) {  // |m| -> n = |m| -+ 1
+      const int64_t cos_m = harmonics_index(l, m), sin_m = harmonics_index(l, -m);
+      // d_z and d_x lead from m to n = m -+ 1; sin(0 phi) does not exist.
+      const auto sideways = [&](int64_t n, double z, double x) {
         const int64_t cos_n = harmonics_index(l - 1, n), sin_n = harmonics_index(l - 1, -n);
-        visit(Z, cos, cos_n, to_z);
-        if (n > 0) visit(X, cos, sin_n, -to_x);
-        if (m > 0) {
-          if (n > 0) visit(Z, sin, sin_n, to_z);
-          visit(X, sin, cos_n, to_x);
-        }
+        visit(Z, cos_m, cos_n, z);
+        if (n > 0) visit(X, cos_m, sin_n, -x);
+        if (m > 0) visit(X, sin_m, cos_n, x);
+        if (m > 0 && n > 0) visit(Z, sin_m, sin_n, z);
       };
       if (m < l) {
         const double value = std::sqrt(scale * (l - m) * (l + m));
-        visit(Y, cos, harmonics_index(l - 1, m), value);
-        if (m > 0) visit(Y, sin, harmonics_index(l - 1, -m), value);
+        visit(Y, cos_m, harmonics_index(l - 1, m), value);
+        if (m > 0) visit(Y, sin_m, harmonics_index(l - 1, -m), value);
       }
       if (m > 0) {
         const double value = std::sqrt(scale * (l + m) * (l + m - 1) * (m == 1 ? 2 : 1)) / 2;
-        couple(m - 1, value, value);
+        sideways(m - 1, value, value);
       }
       if (m + 1 < l) {
         const double value = std::sqrt(scale * (l - m) * (l - m - 1) * (m == 0 ? 2 : 1)) / 2;
-        couple(m + 1, -value, value);
+        sideways(m + 1, -value, value);
       }
     }
   }
 }
+
+// Which argument of T(v, g, r) is the output and which are the inputs: 0 for v, 1 for g, 2 for r.
+struct Slots {
+  int out, left, right;
+};
 
 // One gradient of T as a table: out[k] = sum of value * left[i] * right[j], terms sorted by k.
 template <typename T>
@@ -132,46 +124,33 @@ struct BilinearTable {
     T value;
   };
   std::vector<Term> terms;
-  std::vector<int64_t> begins;  // first term of each output, and the end of the last
+  std::vector<int64_t> begins;  // the first term of each output, and the end of the last
 
-  // slots: which of (v, g, r) is out, left, right.
-  BilinearTable(int64_t lmax, const std::array<int, 3>& slots) : begins((slots[0] == 0 ? 3 : harmonics_dim(lmax)) + 1) {
-    for_each_coupling(lmax, [&](int64_t axis, int64_t a, int64_t b, double) { ++begins[pick(slots[0], axis, a, b) + 1]; });
+  BilinearTable(int64_t lmax, const Slots& slots) : begins((slots.out == 0 ? 3 : harmonics_dim(lmax)) + 1) {
+    const auto pick = [](int slot, int64_t axis, int64_t a, int64_t b) { return slot == 0 ? axis : slot == 1 ? a : b; };
+    for_each_coupling(lmax, [&](int64_t axis, int64_t a, int64_t b, double) {
+      ++begins[pick(slots.out, axis, a, b) + 1];
+    });
     for (size_t k = 1; k < begins.size(); ++k) begins[k] += begins[k - 1];
     terms.resize(begins.back());
     std::vector<int64_t> next(begins.begin(), begins.end() - 1);
     for_each_coupling(lmax, [&](int64_t axis, int64_t a, int64_t b, double value) {
-      terms[next[pick(slots[0], axis, a, b)]++] = {
-          static_cast<int32_t>(pick(slots[1], axis, a, b)), static_cast<int32_t>(pick(slots[2], axis, a, b)), static_cast<T>(value)};
+      const auto left = static_cast<int32_t>(pick(slots.left, axis, a, b));
+      const auto right = static_cast<int32_t>(pick(slots.right, axis, a, b));
+      terms[next[pick(slots.out, axis, a, b)]++] = {left, right, static_cast<T>(value)};
     });
-  }
-
- private:
-  static int64_t pick(int slot, int64_t axis, int64_t a, int64_t b) {
-    return slot == 0 ? axis : slot == 1 ? a : b;
   }
 };
 
-// left, right [component][W] -> out [component][W]
-template <int W, typename T>
-IRREPNET_INLINE void bilinear_sweep(const T* left, const T* right, T* out, const BilinearTable<T>& table) {
-  const auto* terms = table.terms.data();
-  const int64_t* begins = table.begins.data();
+template <typename V, typename T>
+IRREPNET_INLINE void bilinear_sweep(const V* left, const V* right, V* out, const BilinearTable<T>& table) {
+  const auto* term = table.terms.data();
   const int64_t rows = static_cast<int64_t>(table.begins.size()) - 1;
   for (int64_t row = 0; row < rows; ++row) {
-    T sum[W];
-#pragma omp simd
-    for (int k = 0; k < W; ++k) sum[k] = T(0);
-#pragma GCC unroll 1
-    for (int64_t n = begins[row]; n < begins[row + 1]; ++n) {
-      const T value = terms[n].value;
-      const T* u = left + terms[n].left * W;
-      const T* w = right + terms[n].right * W;
-#pragma omp simd
-      for (int k = 0; k < W; ++k) sum[k] += value * u[k] * w[k];
-    }
-#pragma omp simd
-    for (int k = 0; k < W; ++k) out[row * W + k] = sum[k];
+    const auto* end = table.terms.data() + table.begins[row + 1];
+    V sum(T(0));
+    for (; term < end; ++term) sum = sum + term->value * left[term->left] * right[term->right];
+    out[row] = sum;
   }
 }
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import json
+from pathlib import Path
+from typing import Any
 
 __all__ = ["add_parser", "run"]
 
@@ -19,12 +22,53 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("--json", metavar="FILE", help="also write the numbers to FILE")
     parser.add_argument(
         "--set",
-        metavar="a.b=c",
+        metavar="data.b=c",
         action="append",
         default=[],
         dest="overrides",
-        help="how to read DATA: format, keys.<name>, units.<name>, groups; for example --set keys.forces=F",
+        help="how to read DATA, as in the data section of a configuration: data.format, data.keys.forces, "
+        "data.units.energy, data.train_groups (the groups to take), ...",
+    )
+    parser.add_argument(
+        "--labels", default="energy,forces", metavar="L", help="labels that every frame needs to have (energy,forces)"
     )
     parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="frames per call of the model (1)")
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, ... (cpu)")
     parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    from irrepnet.data.validation import validate_frames
+    from irrepnet.errors import ConfigError
+    from irrepnet.models.checkpoint import load_model, write_atomic
+    from irrepnet.train.config import DataConfig
+    from irrepnet.train.config_file import apply_overrides, parse_overrides, validate_section
+    from irrepnet.train.devices import usable_device
+    from irrepnet.train.metrics import error_rows, evaluate, format_errors
+    from irrepnet.train.samples import label_graphs
+    from irrepnet.train.splits import load_frames
+
+    if arguments.batch_size < 1:
+        raise ConfigError(f"--batch-size needs a number above 0; found {arguments.batch_size}")
+    tree: dict[str, Any] = {"data": {"train": arguments.data}}
+    changes = parse_overrides(arguments.overrides)
+    for keys in changes:
+        if keys[0] != "data":
+            raise ConfigError(
+                f"--set {'.'.join(keys)}: eval knows the data section only; write for example data.keys.forces=F"
+            )
+    apply_overrides(tree, changes)
+    model = load_model(arguments.model, usable_device(arguments.device))
+    frames = load_frames(validate_section(DataConfig, tree["data"], source="--set data"))
+    for finding in validate_frames(frames, require=arguments.labels.split(","), known_species=model.atomic_numbers):
+        print(f"note: {finding}")
+    evaluation = evaluate(model, label_graphs(frames, model.cutoff), batch_size=arguments.batch_size)
+    assert evaluation is not None  # nothing interrupts it
+    rows = error_rows(evaluation)
+    print(f"{arguments.model} on {arguments.data}: {evaluation.num_frames} frames\n\n{format_errors(rows)}")
+    if arguments.json is not None:
+        result = {"model": arguments.model, "data": arguments.data, **evaluation.summary()}
+        write_atomic(Path(arguments.json), (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
+        print(f"\nwritten: {arguments.json}")
+    return 0

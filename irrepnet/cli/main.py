@@ -44,7 +44,10 @@ def build_parser() -> argparse.ArgumentParser:
         'test.npz'
     """
     parser = argparse.ArgumentParser(
-        prog="irrepnet", description=irrepnet.__doc__, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="irrepnet",
+        description=irrepnet.__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"irrepnet {irrepnet.__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)

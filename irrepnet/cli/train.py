@@ -19,11 +19,18 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("config", nargs="?", metavar="CONFIG", help="YAML file; may be left out with --resume")
     parser.add_argument("--out", metavar="DIR", help="folder of the run")
     parser.add_argument(
-        "--set", metavar="a.b=c", action="append", default=[], dest="overrides", help="change a key of CONFIG; repeatable"
+        "--set",
+        metavar="a.b=c",
+        action="append",
+        default=[],
+        dest="overrides",
+        help="change a key of CONFIG; repeatable",
     )
     parser.add_argument("--resume", action="store_true", help="go on with the run in DIR, or start it")
     parser.add_argument("--device", metavar="D", help="cpu, cuda, cuda:1, ...; short for --set training.device=D")
-    parser.add_argument("--help-config", action="store_true", help="print every key with its default and unit, and exit")
+    parser.add_argument(
+        "--help-config", action="store_true", help="print every key with its default and unit, and exit"
+    )
     parser.set_defaults(run=run)
 
 

@@ -45,14 +45,18 @@ def read_extxyz(file: Path, label: str, keys: Keys, units: Units | None) -> list
     """
     fixed = keys.model_fields_set & {"pos", "species", "cell", "pbc"}
     if fixed:
-        raise DataError(f"{label}: extxyz has its own names for positions, species and cell; found keys.{min(fixed)} set")
+        raise DataError(
+            f"{label}: extxyz has its own names for positions, species and cell; found keys.{min(fixed)} set"
+        )
     try:
         from ase.io import read
     except ImportError as error:
-        raise DataError(f"{label}: reading extxyz needs ase; found it not installed; pip install 'irrepnet[md]'") from error
+        raise DataError(
+            f"{label}: reading extxyz needs ase; found it not installed; pip install 'irrepnet[md]'"
+        ) from error
     try:
         sizes = _scan(file.read_text(encoding="utf-8"), label)
-        structures = read(file, index=":", format="extxyz") if sizes else []
+        structures: list[Any] = list(read(file, index=":", format="extxyz")) if sizes else []
     except DataError:
         raise
     except Exception as error:  # ASE raises whatever the damaged token raises
@@ -83,7 +87,9 @@ def _scan(text: str, label: str) -> list[int]:
         width = sum(int(count) for count in described.split(":")[2::3])
         for number, line in enumerate(lines[place + 2 : place + 2 + size], start=place + 3):
             if len(line.split()) != width:
-                raise DataError(f"{source}: line {number} needs {width} columns ({described}); found {len(line.split())}")
+                raise DataError(
+                    f"{source}: line {number} needs {width} columns ({described}); found {len(line.split())}"
+                )
         sizes.append(size)
         place += 2 + size
     return sizes
@@ -95,7 +101,9 @@ def _frame(atoms: Any, source: str, keys: Keys, units: Units) -> Frame:
     check_names(source, keys, _LABELS, [name for name in found if name not in ("numbers", "positions")])
     for name, value in atoms.info.items():
         if _is_slip(name, value):
-            raise DataError(f"{source}: needed Lattice, Properties or pbc; found {name!r}, which the format does not know")
+            raise DataError(
+                f"{source}: needed Lattice, Properties or pbc; found {name!r}, which the format does not know"
+            )
     label = {name: found[getattr(keys, name)] for name in _LABELS if getattr(keys, name) in found}
     periodic = bool(atoms.cell.any())
     return Frame(

@@ -15,6 +15,7 @@ __all__ = ["check_names", "choose_units", "locate", "read_frames"]
 
 #: Start of a path that means a file shipped with irrepnet.
 PACKAGE = "package:"
+_FACTORS = ("to_ev", "to_angstrom", "to_ev_per_angstrom", "to_ev_per_angstrom3")
 _UNIT_NAMES = ("energy_unit", "length_unit", "forces_unit", "stress_unit")
 
 
@@ -23,11 +24,11 @@ def read_frames(
 ) -> list[Frame]:
     """Read all frames of an extxyz or npz file.
 
-    An npz file holds ``pos [F, N, 3]`` (or ``[N, 3]``: one frame), ``species [N]`` or ``[F, N]``, and where there are any
-    ``cell [3, 3]`` or ``[F, 3, 3]``, ``pbc [3]`` or ``[F, 3]``, ``energy [F]``, ``forces [F, N, 3]``, ``stress [F, 3, 3]``
-    and ``group [F]``. A file of either format may say its own units as texts ``energy_unit`` and ``length_unit`` (also
-    ``forces_unit``, ``stress_unit``); otherwise they have to be declared. Values are checked by
-    :func:`~irrepnet.data.validate_frames`, shapes and names here.
+    An npz file holds ``pos [F, N, 3]`` (or ``[N, 3]``: one frame), ``species [N]`` or ``[F, N]``, and where there are
+    any ``cell [3, 3]`` or ``[F, 3, 3]``, ``pbc [3]`` or ``[F, 3]``, ``energy [F]``, ``forces [F, N, 3]``,
+    ``stress [F, 3, 3]`` and ``group [F]``. A file of either format may say its own units as texts ``energy_unit`` and
+    ``length_unit`` (also ``forces_unit``, ``stress_unit``); otherwise they have to be declared. Shapes and names are
+    checked here, values by :func:`~irrepnet.data.validate_frames`.
 
     Args:
         path: The file; ``"package:water_xtb/train.npz"`` is a file shipped with irrepnet.
@@ -53,7 +54,9 @@ def read_frames(
     if format == "auto":
         format = {".npz": "npz", ".xyz": "extxyz", ".extxyz": "extxyz"}.get(file.suffix, file.suffix)
     if format not in readers:
-        raise DataError(f"{path}: needed format {' or '.join(readers)}; found {format!r}.{did_you_mean(format, readers)}")
+        raise DataError(
+            f"{path}: needed format {' or '.join(readers)}; found {format!r}.{did_you_mean(format, readers)}"
+        )
     return readers[format](file, str(path), keys or Keys(), units)
 
 
@@ -83,7 +86,9 @@ def locate(path: str | Path) -> Path:
     shelf = Path(str(importlib.resources.files("irrepnet.data")))
     shipped = sorted(f"{PACKAGE}{file.relative_to(shelf).as_posix()}" for file in shelf.glob("*/*.npz"))
     if text not in shipped:
-        raise DataError(f"{path}: needed a shipped file, {', '.join(shipped)}; found no such.{did_you_mean(text, shipped)}")
+        raise DataError(
+            f"{path}: needed a shipped file, {', '.join(shipped)}; found no such.{did_you_mean(text, shipped)}"
+        )
     return shelf / text.removeprefix(PACKAGE)
 
 
@@ -114,14 +119,14 @@ def choose_units(label: str, declared: Units | None, said: dict[str, str]) -> Un
             return Units(**found)
         except DataError as error:
             raise DataError(f"{label}: {error}") from error
-    if found:
-        in_file = Units(**{"energy": declared.energy, "length": declared.length, **found})
-        for name, factor in (("energy", "to_ev"), ("length", "to_angstrom")):
-            if getattr(in_file, factor) != getattr(declared, factor):
-                raise DataError(
-                    f"{label}: {name} unit was declared {getattr(declared, name)!r}; found {getattr(in_file, name)!r} in the "
-                    "file; declare what the file says, or nothing"
-                )
+    for name, text in found.items():
+        in_file = Units(**{**declared.model_dump(), name: text})
+        if any(getattr(in_file, factor) != getattr(declared, factor) for factor in _FACTORS):
+            mine = getattr(declared, name) or "by energy and length"
+            raise DataError(
+                f"{label}: {name} unit was declared {mine!r}; found {text!r} in the file; declare what the file says, "
+                "or nothing"
+            )
     return declared
 
 
@@ -147,7 +152,9 @@ def check_names(label: str, keys: Keys, wanted: Iterable[str], available: Collec
             continue
         listing = ", ".join(available) or "nothing"
         if name in keys.model_fields_set:
-            raise DataError(f"{label}: needed key {key!r} (keys.{name}); found {listing}.{did_you_mean(key, available)}")
+            raise DataError(
+                f"{label}: needed key {key!r} (keys.{name}); found {listing}.{did_you_mean(key, available)}"
+            )
         near = difflib.get_close_matches(key, available, n=1, cutoff=0.8)
         if near and near[0] not in keys.model_dump().values():
             raise DataError(f"{label}: needed key {key!r}; found {listing}. If {near[0]!r} is meant, set keys.{name}")

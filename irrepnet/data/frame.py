@@ -59,7 +59,7 @@ class Frame:
         num_atoms = len(species)
         self._set("species", species)
         self._set("pos", self._numbers("pos", self.pos, (num_atoms, 3)))
-        self._set("pbc", np.broadcast_to(np.asarray(self.pbc, dtype=bool), 3))
+        self._set("pbc", np.array(np.broadcast_to(np.asarray(self.pbc, dtype=bool), 3)))
         for name, shape in (("cell", (3, 3)), ("forces", (num_atoms, 3)), ("stress", (3, 3))):
             if getattr(self, name) is not None:
                 self._set(name, self._numbers(name, getattr(self, name), shape))
@@ -83,7 +83,9 @@ class Frame:
             raise DataError(f"{self.source}: {name} needs numbers; found {value!r:.80}") from error
         if dtype is np.int64 and array.dtype.kind not in "iu" and array.size:
             raise DataError(f"{self.source}: {name} needs integers (atomic numbers); found dtype {array.dtype}")
-        if len(shape) != exact.ndim or any(want not in (None, have) for want, have in zip(shape, exact.shape, strict=True)):
+        if len(shape) != exact.ndim or any(
+            want not in (None, have) for want, have in zip(shape, exact.shape, strict=True)
+        ):
             wanted = "[N]" if None in shape else str(list(shape))
             raise ShapeError(f"{self.source}: {name} needs shape {wanted}; found {list(exact.shape)}")
         return exact

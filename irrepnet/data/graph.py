@@ -57,7 +57,7 @@ class Graph:
         return self.edge_index.shape[1]
 
     @classmethod
-    def checked(  # noqa: PLR0913 (a graph has this many parts)
+    def checked(
         cls,
         pos: Tensor,
         species: Tensor,
@@ -98,11 +98,11 @@ class Graph:
         if edge_shift is None:
             edge_shift = edge_index.new_zeros(edge_index.shape[-1], 3)
         if cell is not None and cell.dim() == 2:
-            cell = cell.expand(num_graphs, 3, 3)
+            cell = cell.repeat(num_graphs, 1, 1)
         if pbc is None:
             pbc = torch.full((num_graphs, 3), cell is not None, device=pos.device)
         elif pbc.dim() == 1:
-            pbc = pbc.expand(num_graphs, 3)
+            pbc = pbc.repeat(num_graphs, 1)
         graph = cls(pos, species, edge_index, edge_shift, cell, pbc, batch, num_graphs)
         _check_form(graph)
         _check_atoms(graph)
@@ -114,14 +114,17 @@ class Graph:
         """Return the graph on another device, its positions and cells in another floating dtype.
 
         Example:
-            >>> Graph.checked(torch.zeros(1, 3), torch.tensor([1]), torch.zeros(2, 0).long()).to(dtype=torch.float64).pos
-            tensor([[0., 0., 0.]], dtype=torch.float64)
+            >>> graph = Graph.checked(torch.zeros(1, 3), torch.tensor([1]), torch.zeros(2, 0).long())
+            >>> graph.to(dtype=torch.float64).pos.dtype
+            torch.float64
         """
         return replace(
             self,
             pos=self.pos.to(device, dtype),
             cell=None if self.cell is None else self.cell.to(device, dtype),
-            **{name: getattr(self, name).to(device) for name in ("species", "edge_index", "edge_shift", "pbc", "batch")},
+            **{
+                name: getattr(self, name).to(device) for name in ("species", "edge_index", "edge_shift", "pbc", "batch")
+            },
         )
 
     @staticmethod
@@ -142,7 +145,9 @@ class Graph:
             raise DataError("collate needs at least one graph; found none")
         dtypes = {graph.pos.dtype for graph in graphs}
         if len(dtypes) > 1:
-            raise DtypeError(f"collate needs graphs of one dtype; found {sorted(map(str, dtypes))}; use Graph.to(dtype=...)")
+            raise DtypeError(
+                f"collate needs graphs of one dtype; found {sorted(map(str, dtypes))}; use Graph.to(dtype=...)"
+            )
         first_node, first_graph, edges, batches = 0, 0, [], []
         for graph in graphs:
             edges.append(graph.edge_index + first_node)
@@ -168,8 +173,8 @@ class Graph:
         """Take a PyTorch Geometric ``Data`` or ``Batch`` (anything with these attributes) and check it.
 
         Args:
-            data: With ``pos``, ``z`` (or ``species``), ``edge_index``, and where there are periods ``cell``, ``pbc`` and
-                ``edge_shift``; ``batch`` and ``num_graphs`` of a batch.
+            data: With ``pos``, ``z`` (or ``species``), ``edge_index``, and where there are periods ``cell``, ``pbc``
+                and ``edge_shift``; ``batch`` and ``num_graphs`` of a batch.
 
         Raises:
             DataError: If an attribute is missing; and what :meth:`checked` raises.
@@ -189,7 +194,9 @@ class Graph:
             if value is None:
                 raise DataError(f"from_pyg needs {name}; found {type(data).__name__} without it")
         if get("cell") is not None and get("edge_shift") is None:
-            raise DataError("from_pyg needs edge_shift where there is a cell; found None; make edges with neighbor_list")
+            raise DataError(
+                "from_pyg needs edge_shift where there is a cell; found None; make edges with neighbor_list"
+            )
         return Graph.checked(
             get("pos"), species, get("edge_index"), get("edge_shift"), get("cell"), get("pbc"), get("batch"),
             get("num_graphs") if get("batch") is not None else None,
@@ -220,19 +227,23 @@ def _check_form(graph: Graph) -> None:
         if value.dtype != wanted:
             raise DtypeError(f"Graph needs {name} of dtype {wanted}; found {value.dtype}; use {name}.to({wanted})")
         if value.device != graph.pos.device:
-            raise DataError(f"Graph needs all tensors on one device; found pos on {graph.pos.device}, {name} on {value.device}")
+            raise DataError(
+                f"Graph needs all tensors on one device; found pos on {graph.pos.device}, {name} on {value.device}"
+            )
 
 
 def _check_atoms(graph: Graph) -> None:
     bad = (~graph.pos.isfinite()).any(dim=1).nonzero().flatten()
     if len(bad):
         raise DataError(f"pos needs finite numbers; found {graph.pos[bad[0]].tolist()} at atom {int(bad[0])}")
-    batch = graph.batch
-    if len(batch) and (int(batch.min()) < 0 or int(batch.max()) >= graph.num_graphs or bool((batch.diff() < 0).any())):
-        raise DataError(
-            f"batch needs ascending numbers from 0 to {graph.num_graphs - 1}; found {int(batch.min())} to {int(batch.max())}"
-            + ("" if not bool((batch.diff() < 0).any()) else ", not ascending")
-        )
+    if graph.num_nodes == 0:
+        return
+    low, high = int(graph.batch.min()), int(graph.batch.max())
+    if low < 0 or high >= graph.num_graphs:
+        raise DataError(f"batch needs numbers from 0 to {graph.num_graphs - 1}; found {low} to {high}")
+    back = (graph.batch.diff() < 0).nonzero().flatten()
+    if len(back):
+        raise DataError(f"batch needs ascending numbers; found a lower one at atom {int(back[0]) + 1}; sort the atoms")
 
 
 def _check_cells(graph: Graph) -> None:
@@ -254,16 +265,18 @@ def _check_edges(graph: Graph) -> None:
     home = graph.batch[src]
     if not torch.equal(home, graph.batch[dst]):
         edge = int((home != graph.batch[dst]).nonzero()[0])
-        raise DataError(f"edge_index needs edges inside one structure; found edge {edge} from graph {int(home[edge])} to another")
+        raise DataError(
+            f"edge_index needs edges inside one structure; found edge {edge} from graph {int(home[edge])} to another"
+        )
     vec = (graph.pos[dst] - graph.pos[src]).double()
     if graph.cell is not None:
         vec = vec + torch.einsum("ei,eij->ej", graph.edge_shift.double(), graph.cell.double()[home])
     zero = (vec == 0).all(dim=1).nonzero().flatten()
     if len(zero):
-        edge = int(zero[0])
+        first, second = graph.edge_index[:, zero[0]].tolist()
         raise DataError(
-            f"edges need a length above zero; found edge {edge} from atom {int(src[edge])} to atom {int(dst[edge])} at the "
-            "same place; remove coincident atoms"
+            f"edges need a length above zero; found atoms {first} and {second} at one place (edge {int(zero[0])}); "
+            "remove coincident atoms"
         )
 
 

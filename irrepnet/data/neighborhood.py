@@ -103,11 +103,15 @@ def build_graph(frame: Frame, cutoff: float, *, dtype: torch.dtype = torch.float
         raise DataError(f"{frame.source}: {error}") from error
 
 
+def _as_tensor(values: Any) -> Tensor:
+    return values.detach() if isinstance(values, Tensor) else torch.tensor(values)
+
+
 def _read_arguments(pos: Any, cell: Any, pbc: Any, cutoff: float) -> tuple[Tensor, Tensor, Tensor]:
     """Check the arguments and return float64 positions, a complete cell and three bools."""
     if not (math.isfinite(cutoff) and cutoff > 0):
         raise DataError(f"neighbor_list needs a cutoff above 0 Å; found {cutoff}")
-    points = torch.as_tensor(pos).detach()
+    points = _as_tensor(pos)
     if points.dim() != 2 or points.shape[1] != 3:
         raise ShapeError(f"neighbor_list needs pos [N, 3]; found {list(points.shape)}")
     if not points.is_floating_point():
@@ -116,15 +120,17 @@ def _read_arguments(pos: Any, cell: Any, pbc: Any, cutoff: float) -> tuple[Tenso
     bad = (~points.isfinite()).any(dim=1).nonzero().flatten()
     if len(bad):
         raise DataError(f"neighbor_list needs finite positions; found {points[bad[0]].tolist()} at atom {int(bad[0])}")
-    periods = torch.as_tensor(np.array(pbc.cpu() if isinstance(pbc, Tensor) else pbc, dtype=bool), device=points.device)
+    periods = _as_tensor(pbc).to(points.device, torch.bool)
     if periods.shape not in (torch.Size([]), torch.Size([3])):
         raise ShapeError(f"neighbor_list needs one bool or three for pbc; found shape {list(periods.shape)}")
     periods = periods.expand(3)
     if cell is None:
         if bool(periods.any()):
-            raise DataError(f"neighbor_list needs a cell for pbc {periods.tolist()}; found None; give cell, or pbc=False")
+            raise DataError(
+                f"neighbor_list needs a cell for pbc {periods.tolist()}; found None; give cell, or pbc=False"
+            )
         return points, torch.eye(3, dtype=torch.float64, device=points.device), periods
-    box = torch.as_tensor(cell, device=points.device).detach().double()
+    box = _as_tensor(cell).to(points.device, torch.float64)
     if box.shape != (3, 3):
         raise ShapeError(f"neighbor_list needs cell [3, 3]; found {list(box.shape)}")
     check_cell(box, periods, "neighbor_list")
@@ -161,11 +167,12 @@ def _choose(backend: str, periodic: bool) -> _Finder:
     """Return the function of a backend; ``auto`` goes on where a library is absent or broken, a name does not."""
     names = (*_LIBRARIES, "torch")
     if backend not in (*names, "auto"):
-        raise BackendError(
-            f"neighbor_list needs a backend of auto, {', '.join(names)}; found {backend!r}.{did_you_mean(backend, names)}"
-        )
+        near = did_you_mean(backend, names)
+        raise BackendError(f"neighbor_list needs backend auto, {', '.join(names)}; found {backend!r}.{near}")
     if backend == "torch_cluster" and periodic:
-        raise BackendError("neighbor_list(backend='torch_cluster') serves open systems; found periods; use 'vesin' or 'torch'")
+        raise BackendError(
+            "neighbor_list(backend='torch_cluster') serves open systems; found periods; use 'vesin' or 'torch'"
+        )
     order = ("vesin",) if periodic else ("torch_cluster", "vesin")
     for name in order if backend == "auto" else (backend,):
         if name == "torch":
@@ -174,7 +181,9 @@ def _choose(backend: str, periodic: bool) -> _Finder:
             __import__(name)
         except (ImportError, OSError) as error:  # OSError: built against another torch
             if backend != "auto":
-                raise BackendError(f"neighbor_list(backend={name!r}) cannot run: {error}; use backend='torch'") from error
+                raise BackendError(
+                    f"neighbor_list(backend={name!r}) cannot run: {error}; use backend='torch'"
+                ) from error
         else:
             return _LIBRARIES[name]
     return neighbor_pairs

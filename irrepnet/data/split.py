@@ -35,7 +35,9 @@ def split_by_group(frames: Sequence[Frame], fractions: Sequence[float], seed: in
         raise DataError(f"split_by_group needs fractions above 0 that add up to 1; found {list(fractions)}")
     for frame in frames:
         if frame.group is None:
-            raise DataError(f"{frame.source}: split_by_group needs the group of every frame; found None; set keys.group")
+            raise DataError(
+                f"{frame.source}: split_by_group needs the group of every frame; found None; set keys.group"
+            )
     names, count = np.unique([str(frame.group) for frame in frames], return_counts=True)
     if len(names) < len(fractions):
         raise DataError(f"split_by_group needs at least {len(fractions)} groups; found {len(names)}")

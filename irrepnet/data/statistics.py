@@ -45,7 +45,7 @@ def fit_species_shifts(frames: Sequence[Frame], species: Sequence[int | str]) ->
             raise DataError(f"{frame.source}: needed species {sorted(numbers)}; found {min(unknown)} too")
     counts = np.array([[(frame.species == number).sum() for number in numbers] for frame in frames], dtype=np.float64)
     energies = np.array([frame.energy for frame in frames], dtype=np.float64)
-    return np.linalg.lstsq(counts, energies, rcond=None)[0]
+    return np.asarray(np.linalg.lstsq(counts, energies, rcond=None)[0], dtype=np.float64)
 
 
 def force_rms(frames: Sequence[Frame]) -> float:
@@ -59,7 +59,8 @@ def force_rms(frames: Sequence[Frame]) -> float:
         1.732...
     """
     _require(frames, "forces")
-    return float(np.sqrt(np.mean(np.concatenate([np.ravel(frame.forces) for frame in frames]) ** 2)))
+    components = np.concatenate([frame.forces for frame in frames if frame.forces is not None])
+    return float(np.sqrt(np.mean(components**2)))
 
 
 def average_num_neighbors(graphs: Sequence[Graph]) -> float:

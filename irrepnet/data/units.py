@@ -27,7 +27,14 @@ _ENERGY = {
 _LENGTH = {"angstrom": 1.0, "bohr": _BOHR, "nm": 10.0}
 # 1 eV/Å^3 = 1.602176634e-19 J / 1e-30 m^3
 _PRESSURE = {"GPa": 1e9 * 1e-30 / _ELECTRON_VOLT, "kbar": 1e8 * 1e-30 / _ELECTRON_VOLT}
-_OTHER_NAMES = {"Ha": "Hartree", "hartree": "Hartree", "ev": "eV", "Å": "angstrom", "A": "angstrom", "Angstrom": "angstrom"}
+_OTHER_NAMES = {
+    "Ha": "Hartree",
+    "hartree": "Hartree",
+    "ev": "eV",
+    "Å": "angstrom",
+    "A": "angstrom",
+    "Angstrom": "angstrom",
+}
 
 
 class Units(BaseModel):
@@ -51,10 +58,10 @@ class Units(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    energy: str = Field("eV", description="eV, meV, Hartree, kJ/mol or kcal/mol")
-    length: str = Field("angstrom", description="angstrom, bohr or nm")
-    forces: str | None = Field(None, description="<energy>/<length>; null: the units above")
-    stress: str | None = Field(None, description="<energy>/<length>^3, GPa or kbar; null: the units above")
+    energy: str = Field(default="eV", description="eV, meV, Hartree, kJ/mol or kcal/mol")
+    length: str = Field(default="angstrom", description="angstrom, bohr or nm")
+    forces: str | None = Field(default=None, description="<energy>/<length>; null: the units above")
+    stress: str | None = Field(default=None, description="<energy>/<length>^3, GPa or kbar; null: the units above")
 
     def __init__(self, **data: Any) -> None:
         super().__init__(**data)
@@ -115,14 +122,14 @@ class Keys(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    species: str = Field("species", description="atomic numbers (npz)")
-    pos: str = Field("pos", description="positions (npz)")
-    cell: str = Field("cell", description="lattice vectors as rows (npz)")
-    pbc: str = Field("pbc", description="periodic directions (npz); absent: all, where there is a cell")
-    energy: str = Field("energy", description="total energies")
-    forces: str = Field("forces", description="forces")
-    stress: str = Field("stress", description="stresses, dE/dstrain / V")
-    group: str = Field("group", description="trajectory that a frame belongs to")
+    species: str = Field(default="species", description="atomic numbers (npz)")
+    pos: str = Field(default="pos", description="positions (npz)")
+    cell: str = Field(default="cell", description="lattice vectors as rows (npz)")
+    pbc: str = Field(default="pbc", description="periodic directions (npz); absent: all, where there is a cell")
+    energy: str = Field(default="energy", description="total energies")
+    forces: str = Field(default="forces", description="forces")
+    stress: str = Field(default="stress", description="stresses, dE/dstrain / V")
+    group: str = Field(default="group", description="trajectory that a frame belongs to")
 
 
 def _factor(kind: str, unit: str, table: dict[str, float]) -> float:

@@ -104,7 +104,9 @@ def _check_labels(frame: Frame, require: Collection[str]) -> None:
         if getattr(frame, name) is None:
             listing = ", ".join(frame.available) or "no other names"
             near = did_you_mean(name, frame.available)
-            raise DataError(f"{frame.source}: needed {name}; found {listing}; set keys.{name} to its name in the file.{near}")
+            raise DataError(
+                f"{frame.source}: needed {name}; found {listing}; set keys.{name} to its name in the file.{near}"
+            )
 
 
 def _check_finite(frame: Frame) -> None:
@@ -114,7 +116,9 @@ def _check_finite(frame: Frame) -> None:
             continue
         row = np.argwhere(~np.isfinite(np.atleast_1d(value)))[0][0]
         where = f" at atom {row}" if name in ("pos", "forces") else ""
-        raise DataError(f"{frame.source}: {name} needs finite numbers; found {np.atleast_1d(value)[row].tolist()}{where}")
+        raise DataError(
+            f"{frame.source}: {name} needs finite numbers; found {np.atleast_1d(value)[row].tolist()}{where}"
+        )
 
 
 def _check_species(frame: Frame, known: Collection[int] | None) -> None:
@@ -125,16 +129,19 @@ def _check_species(frame: Frame, known: Collection[int] | None) -> None:
         if number not in options:
             name = SYMBOLS[number] if 0 < number < len(SYMBOLS) else "no element"
             listing = "1 to 118" if known is None else ", ".join(f"{n} ({SYMBOLS[n]})" for n in sorted(known))
-            raise DataError(f"{frame.source}: species needs atomic numbers {listing}; found {number} ({name}) at atom {atom}")
+            raise DataError(
+                f"{frame.source}: species needs atomic numbers {listing}; found {number} ({name}) at atom {atom}"
+            )
 
 
 def _check_distances(frame: Frame) -> None:
     edge_index, _ = neighbor_list(frame.pos, frame.cell, frame.pbc, _TOO_NEAR)
     if edge_index.shape[1]:
         src, dst = edge_index[:, 0].tolist()
+        pair = f"atom {src} and its image" if src == dst else f"atoms {src} and {dst}"
         raise DataError(
-            f"{frame.source}: atoms need to be {_TOO_NEAR} Å apart; found atom {src} and {'its image' if src == dst else dst} "
-            "nearer; look for another length unit (declare units.length), swapped columns or coincident atoms"
+            f"{frame.source}: atoms need to be {_TOO_NEAR} Å apart; found {pair} nearer; look for another length unit "
+            "(declare units.length), swapped columns or coincident atoms"
         )
 
 

@@ -1,8 +1,8 @@
 """Neighbour pairs of points in any cell, in plain PyTorch: exact, on any device, in bounded memory.
 
-Periodic images that can matter are added as ghost points; points are sorted into boxes as wide as the cutoff; each point
-then meets the points of the 27 boxes around it. Open, periodic and mixed boundaries, cells smaller than the cutoff,
-skewed and left-handed cells are all the same case.
+Periodic images that can matter are added as ghost points; points are sorted into boxes as wide as the cutoff; each
+point then meets the points of the 27 boxes around it. Open, periodic and mixed boundaries, cells smaller than the
+cutoff, skewed and left-handed cells are all the same case.
 """
 
 from __future__ import annotations

@@ -24,16 +24,23 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Which frames to learn from, which to validate on and which to keep for the final test."""
 
-    train: str = Field(description="file of training frames (.npz, .extxyz), or a shipped one: package:water_xtb/train.npz")
+    train: str = Field(
+        description="file of training frames (.npz, .extxyz), or a shipped one: package:water_xtb/train.npz"
+    )
     valid: str | None = Field(None, description="file of validation frames; null: hold back a part of `train`")
     test: str | None = Field(None, description="file for the final evaluation; null: the validation frames")
     format: str = Field("auto", description="file format: auto (by suffix), npz or extxyz")
     keys: Keys = Field(default_factory=Keys, description="names of the arrays in the files")
     units: Units | None = Field(None, description="units of the numbers in the files; null: the files say them")
-    train_groups: tuple[str, ...] | None = Field(None, description="groups (trajectories) of `train` to learn from; null: all others")
+    train_groups: tuple[str, ...] | None = Field(
+        None, description="groups (trajectories) of `train` to learn from; null: all others"
+    )
     valid_groups: tuple[str, ...] | None = Field(None, description="groups (trajectories) of `train` to validate on")
     valid_fraction: float = Field(
-        0.1, gt=0, lt=1, description="share of `train` to validate on (whole groups where there are any) if neither is given"
+        0.1,
+        gt=0,
+        lt=1,
+        description="share of `train` to validate on (whole groups where there are any) if neither is given",
     )
 
     @model_validator(mode="after")
@@ -48,7 +55,9 @@ class LossConfig(Section):
 
     energy: float = Field(1.0, ge=0, description="weight of the energy error per atom, (eV/atom)^2")
     forces: float = Field(1.0, ge=0, description="weight of the force error per component, (eV/Å)^2")
-    stress: float = Field(0.0, ge=0, description="weight of the virial error per atom and component, (eV/atom)^2; 0: no stress")
+    stress: float = Field(
+        0.0, ge=0, description="weight of the virial error per atom and component, (eV/atom)^2; 0: no stress"
+    )
     kind: Literal["mse", "huber"] = Field("mse", description="mse: mean square; huber: linear beyond `huber_delta`")
     huber_delta: float = Field(0.1, gt=0, description="where huber turns linear, eV/atom and eV/Å")
 
@@ -71,10 +80,16 @@ class TrainingConfig(Section):
     optimiser: Literal["adam", "adamw"] = Field("adam", description="torch.optim.Adam or AdamW")
     amsgrad: bool = Field(True, description="the AMSGrad variant of the optimiser")
     weight_decay: float = Field(0.0, ge=0, description="weight decay of the optimiser")
-    ema_decay: float = Field(0.99, ge=0, lt=1, description="decay of the averaged weights that are validated and kept; 0: no averaging")
-    clip_norm: float | None = Field(10.0, gt=0, description="largest norm of the gradient, in its own units; null: no clipping")
+    ema_decay: float = Field(
+        0.99, ge=0, lt=1, description="decay of the averaged weights that are validated and kept; 0: no averaging"
+    )
+    clip_norm: float | None = Field(
+        10.0, gt=0, description="largest norm of the gradient, in its own units; null: no clipping"
+    )
     loss: LossConfig = Field(default_factory=LossConfig, description="weights of the loss")
-    validate_every_epochs: float | None = Field(None, gt=0, description="epochs between validations; null and no steps: 1")
+    validate_every_epochs: float | None = Field(
+        None, gt=0, description="epochs between validations; null and no steps: 1"
+    )
     validate_every_steps: int | None = Field(None, gt=0, description="steps between validations (instead of epochs)")
     save_every_minutes: float = Field(5.0, gt=0, description="longest time between saved states, minutes")
     seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, shuffling and splitting")

@@ -46,7 +46,9 @@ class _StrictLoader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             event = self.peek_event()
-            raise yaml.MarkedYAMLError(None, None, "aliases (*name) are not allowed; write the value out", event.start_mark)
+            raise yaml.MarkedYAMLError(
+                None, None, "aliases (*name) are not allowed; write the value out", event.start_mark
+            )
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -110,7 +112,9 @@ def parse_overrides(texts: Sequence[str]) -> dict[tuple[str, ...], Any]:
         dotted, equals, value = text.partition("=")
         keys = tuple(dotted.strip().split("."))
         if not equals or not all(keys):
-            raise ConfigError(f"--set needs section.key=value; found {text!r}; write for example --set training.lr=0.005")
+            raise ConfigError(
+                f"--set needs section.key=value; found {text!r}; write for example --set training.lr=0.005"
+            )
         try:
             changes[keys] = yaml.load(value, _StrictLoader)
         except (yaml.YAMLError, RecursionError) as error:
@@ -176,7 +180,7 @@ def describe_config(section: type[BaseModel] = RunConfig) -> str:
 
     Example:
         >>> next(line for line in describe_config().splitlines() if "md.timestep" in line)
-        '  md.timestep = 0.5                            float  time step, fs'
+        '  md.timestep = 0.5                          time step, fs [float]'
     """
     lines = []
     for name, field in section.model_fields.items():
@@ -185,7 +189,7 @@ def describe_config(section: type[BaseModel] = RunConfig) -> str:
             continue
         lines += ["", f"{name}: {field.description}"]
         for key, default, kind, text in _keys(inner, name + "."):
-            lines.append(f"  {key + ' = ' + default:<44} {kind:<6} {text}".rstrip())
+            lines.append(f"  {key + ' = ' + default:<42} {text} [{kind}]")
     return "\n".join(lines[1:])
 
 
@@ -233,7 +237,9 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ConfigError(f"{path}: needed a configuration file; found none there; check the path")
     if path.stat().st_size > _LARGEST_FILE:
-        raise ConfigError(f"{path}: needed a configuration below 1 MB; found {path.stat().st_size} bytes; is it a data file?")
+        raise ConfigError(
+            f"{path}: needed a configuration below 1 MB; found {path.stat().st_size} bytes; is it a data file?"
+        )
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
     except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:

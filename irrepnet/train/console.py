@@ -34,7 +34,6 @@ class TrainingConsole:
 
     Args:
         quiet: Print nothing at all.
-        labels: Which labels the lines report, of ``energy``, ``forces`` and ``stress``.
     """
 
     def __init__(self, *, quiet: bool = False):
@@ -58,7 +57,9 @@ class TrainingConsole:
             self._bar.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._bar is not None:
             self._bar.stop()
 
@@ -73,15 +74,25 @@ class TrainingConsole:
             self._bar.update(self._task, completed=share, left=left, step=step, loss=f"{loss:.3g}")
 
     def row(self, row: dict[str, Any], *, seconds_left: float, is_best: bool) -> None:
-        """Print one line for a validation, below a header with the units."""
+        """Print one line for a validation, below a header with the units; a star marks the best so far."""
         labels = [name for name in METRIC_UNITS if f"{name}_mae" in row]
         if not self._has_header:
-            columns = "".join(f"{f'{name} MAE / RMSE {METRIC_UNITS[name]}':>30}" for name in labels)
-            self.say(f"{'step':>7}{'epoch':>8}{'train loss':>12}{'valid loss':>12}{columns}{'lr':>10}{'time':>9}{'left':>9}")
+            units = [f"{name} MAE / RMSE, {METRIC_UNITS[name]}" for name in labels]
+            self._cells("step", "epoch", "train loss", "valid loss", units, "lr", "time", "left")
             self._has_header = True
-        errors = "".join(f"{f'{row[f'{name}_mae']:.2f} / {row[f'{name}_rmse']:.2f}':>30}" for name in labels)
-        loss = "-" if row["train_loss"] is None else f"{row['train_loss']:.4g}"
-        self.say(
-            f"{row['step']:>7}{row['epoch']:>8.2f}{loss:>12}{row['valid_loss']:>12.4g}{errors}{row['lr']:>10.2e}"
-            f"{format_seconds(row['seconds']):>9}{format_seconds(seconds_left):>9}{'  best' if is_best else ''}"
+        errors = [f"{row[name + '_mae']:.2f} / {row[name + '_rmse']:.2f}" for name in labels]
+        self._cells(
+            str(row["step"]),
+            f"{row['epoch']:.2f}",
+            "-" if row["train_loss"] is None else f"{row['train_loss']:.4g}",
+            f"{row['valid_loss']:.4g}{'*' if is_best else ' '}",
+            errors,
+            f"{row['lr']:.2e}",
+            format_seconds(row["seconds"]),
+            format_seconds(seconds_left),
         )
+
+    def _cells(self, step: str, epoch: str, train: str, valid: str, errors: list[str], *rest: str) -> None:
+        columns = "".join(f"{text:>29}" for text in errors)
+        tail = "".join(f"{text:>9}" for text in rest)
+        self.say(f"{step:>7}{epoch:>8}{train:>12}{valid:>12}{columns}{tail}")

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
-from irrepnet.errors import CheckpointError, ConfigError, NonFiniteError
+from irrepnet.errors import CheckpointError, NonFiniteError
 from irrepnet.models.checkpoint import save_model
 from irrepnet.models.force_field import Prediction
 from irrepnet.train.config import RunConfig, TrainingConfig
 from irrepnet.train.console import TrainingConsole
+from irrepnet.train.devices import usable_device
 from irrepnet.train.losses import force_field_loss
 from irrepnet.train.metrics import METRIC_UNITS, Evaluation, evaluate
 from irrepnet.train.model_from_data import fingerprint, model_from_data
@@ -28,6 +29,7 @@ from irrepnet.train.state import Progress, TrainState
 
 __all__ = ["TrainResult", "train"]
 
+_MOST_FINDINGS = 10  # lines about odd frames; a file of duplicates would fill the screen
 _WHAT_NOW = "best.model and the last good state are kept; look at these frames, or lower training.lr"
 
 
@@ -70,11 +72,13 @@ def train(config: RunConfig, out: str | Path, *, resume: bool = False, quiet: bo
     """
     run, settings = RunFolder(out), config.training
     run.check_free(resume=resume)
-    device = _usable_device(settings.device)
+    device = usable_device(settings.device)
     with TrainingConsole(quiet=quiet) as console, StopRequest() as stop:
         splits = load_splits(config)
+        for finding in splits.findings[:_MOST_FINDINGS]:
+            console.say(f"note: {finding}")
         model, train_items = model_from_data(config, splits.train)
-        valid_items = label_graphs(splits.valid, model.cutoff, dtype=train_items[0].graph.pos.dtype)
+        valid_items = label_graphs(splits.valid, model.cutoff)
         state = TrainState(model.to(device), settings, data_fingerprint=fingerprint([*splits.train, *splits.valid]))
         _open_run(run, config, state, console, resume=resume)
         console.say(_summary(splits, train_items, state))
@@ -102,7 +106,9 @@ def train(config: RunConfig, out: str | Path, *, resume: bool = False, quiet: bo
                     row = _log_row(evaluation, progress, epoch=progress.step / epoch, rate=rate)
                     _keep_if_best(evaluation, state, run)
                     run.append_log(row)
-                    console.row(row, is_best=progress.best_step == progress.step, seconds_left=_seconds_left(spent, progress))
+                    console.row(
+                        row, is_best=progress.best_step == progress.step, seconds_left=_seconds_left(spent, progress)
+                    )
                     state.save(run, config)
                     saved_at = progress.seconds
             if stop.signal is not None:
@@ -117,16 +123,6 @@ def train(config: RunConfig, out: str | Path, *, resume: bool = False, quiet: bo
             if time.monotonic() - started > saved_at + 60 * settings.save_every_minutes:
                 saved_at = progress.seconds = time.monotonic() - started
                 state.save(run, config)
-
-
-def _usable_device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch asserts when it was built without CUDA
-        reason = str(error).splitlines()[0].rstrip(".")
-        raise ConfigError(f"training.device needs a device of this machine; found {name!r} ({reason}); use cpu") from None
-    return device
 
 
 def _open_run(run: RunFolder, config: RunConfig, state: TrainState, console: TrainingConsole, *, resume: bool) -> None:
@@ -153,7 +149,7 @@ def _summary(splits: Splits, items: list[LabelledGraphs], state: TrainState) -> 
     return (
         f"frames: {len(splits.train)} to learn from, {len(splits.valid)} to validate on; "
         f"{edges:.1f} neighbours per atom within {state.model.cutoff:g} Å; {weights} weights, "
-        f"{items[0].graph.pos.dtype} on {next(state.model.parameters()).device}".replace("torch.", "")
+        f"{state.model.config.dtype} on {next(state.model.parameters()).device}"
     )
 
 

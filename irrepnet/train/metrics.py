@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from irrepnet.data.elements import SYMBOLS
 from irrepnet.errors import DataError
 from irrepnet.models.force_field import Prediction
 from irrepnet.train.config import LossConfig
 from irrepnet.train.losses import force_field_loss
 from irrepnet.train.samples import LabelledGraphs, batches
 
-__all__ = ["METRIC_UNITS", "ErrorSums", "Evaluation", "evaluate", "format_metrics"]
+__all__ = ["METRIC_UNITS", "ErrorRow", "ErrorSums", "Evaluation", "error_rows", "evaluate", "format_errors"]
 
 METRIC_UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å^3"}
 _MILLI = 1000.0  # eV -> meV
@@ -63,6 +65,16 @@ class ErrorSums:
         return values
 
 
+class ErrorRow(NamedTuple):
+    """Errors of one label; ``spread`` is the standard deviation of the reference, what a constant guess would err by."""
+
+    label: str
+    unit: str
+    mae: float
+    rmse: float
+    spread: float
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
     """What a model does on a set of frames.
@@ -82,6 +94,11 @@ class Evaluation:
     reference: dict[str, NDArray[np.float64]]
     predicted: dict[str, NDArray[np.float64]]
     species: NDArray[np.int64]
+
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers as JSON can hold them."""
+        errors = {row.label: {"mae": row.mae, "rmse": row.rmse, "spread": row.spread} for row in error_rows(self)}
+        return {"num_frames": self.num_frames, "units": METRIC_UNITS, "metrics": self.metrics, "errors": errors}
 
 
 def evaluate(
@@ -128,20 +145,46 @@ def evaluate(
     return Evaluation(num_frames, mean, sums.metrics(), reference, predicted, species)
 
 
-def format_metrics(metrics: dict[str, float], *, prefix: str = "") -> str:
-    """Return the metrics as one line with units.
+def error_rows(evaluation: Evaluation) -> list[ErrorRow]:
+    """Return the errors per label, and those of the forces per element.
 
     Example:
-        >>> format_metrics({"energy_mae": 1.5, "energy_rmse": 2.0, "forces_mae": 30.0, "forces_rmse": 41.26})
-        'E 1.50 / 2.00 meV/atom  F 30.0 / 41.3 meV/Å'
+        >>> import numpy as np
+        >>> values = {"energy": np.array([1.0, 3.0])}
+        >>> evaluation = Evaluation(2, None, {}, values, {"energy": np.array([1.001, 3.001])}, np.zeros(0, int))
+        >>> row, = error_rows(evaluation)
+        >>> row.label, round(row.rmse, 6), row.spread
+        ('energy', 1.0, 1000.0)
     """
-    parts = []
-    for name, unit in METRIC_UNITS.items():
-        if f"{prefix}{name}_mae" in metrics:
-            mae, rmse = metrics[f"{prefix}{name}_mae"], metrics[f"{prefix}{name}_rmse"]
-            digits = 1 if name == "forces" else 2
-            parts.append(f"{name[0].upper()} {mae:.{digits}f} / {rmse:.{digits}f} {unit}")
-    return "  ".join(parts)
+    rows = []
+    for label, reference in evaluation.reference.items():
+        difference = evaluation.predicted[label] - reference
+        rows.append(_error_row(label, difference, reference))
+        elements = np.unique(evaluation.species) if label == "forces" else ()
+        for number in elements if len(elements) > 1 else ():
+            atoms = evaluation.species == number
+            rows.append(_error_row(f"forces on {SYMBOLS[number]}", difference[atoms], reference[atoms]))
+    return rows
+
+
+def format_errors(rows: Sequence[ErrorRow]) -> str:
+    """Return the errors as a table with units.
+
+    Example:
+        >>> print(format_errors([ErrorRow("forces", "meV/Å", 31.2, 44.4, 817.0)]))
+        label             MAE      RMSE    spread  RMSE/spread  unit
+        forces          31.20     44.40    817.00        5.4 %  meV/Å
+    """
+    lines = [f"{'label':<12}{'MAE':>9}{'RMSE':>10}{'spread':>10}{'RMSE/spread':>13}  unit"]
+    for row in rows:
+        share = f"{100 * row.rmse / row.spread:.1f} %" if row.spread > 0 else "-"
+        lines.append(f"{row.label:<12}{row.mae:>9.2f}{row.rmse:>10.2f}{row.spread:>10.2f}{share:>13}  {row.unit}")
+    return "\n".join(lines)
+
+
+def _error_row(label: str, difference: NDArray[np.float64], reference: NDArray[np.float64]) -> ErrorRow:
+    mae, rmse = np.abs(difference).mean(), np.sqrt(np.square(difference).mean())
+    return ErrorRow(label, METRIC_UNITS[label.split(maxsplit=1)[0]], *(_MILLI * float(x) for x in (mae, rmse, reference.std())))
 
 
 class _Parts:

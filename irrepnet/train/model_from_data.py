@@ -36,7 +36,7 @@ def model_from_data(config: RunConfig, frames: Sequence[Frame]) -> tuple[nn.Modu
     """
     given = config.model.model_dump()
     kind = given.pop("kind")
-    items = label_graphs(frames, given["cutoff"], dtype=getattr(torch, given["dtype"]))
+    items = label_graphs(frames, given["cutoff"])
     config_class, model_class = MODELS[kind]
     complete = validate_section(config_class, _completed(given, frames, items), source="model")
     torch.manual_seed(config.training.seed)

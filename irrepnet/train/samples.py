@@ -22,7 +22,7 @@ class LabelledGraphs:
 
     Args:
         graph: The structures.
-        energy: Shape ``[B]``, eV, float64; None when the data have none.
+        energy: Shape ``[B]``, eV; None when the data have none, as for the other labels.
         forces: Shape ``[N, 3]``, eV/Å.
         stress: Shape ``[B, 3, 3]``, eV/Å^3.
         sources: Where each structure came from, ``B`` texts such as ``"water.npz frame 12"``.
@@ -63,33 +63,30 @@ class LabelledGraphs:
         return LabelledGraphs(graph, *labels, tuple(source for item in items for source in item.sources))
 
 
-def label_graphs(frames: Sequence[Frame], cutoff: float, *, dtype: torch.dtype = torch.float32) -> list[LabelledGraphs]:
-    """Build the neighbour list of every frame once and attach the frame's labels.
+def label_graphs(frames: Sequence[Frame], cutoff: float) -> list[LabelledGraphs]:
+    """Build the neighbour list of every frame once and attach the frame's labels; all in float64.
+
+    A model in float32 casts edge vectors, not positions, so nothing is lost far from the origin.
 
     Args:
         frames: Structures with labels.
         cutoff: Of the model that will see them, Å.
-        dtype: Of positions and forces; energies stay float64, whose spacing at -30,000 eV is far below 1 meV.
 
     Example:
-        >>> import numpy as np
-        >>> from irrepnet.data import Frame
-        >>> hydrogen = Frame(
-        ...     species=np.array([1, 1]), pos=np.array([[0.0, 0, 0], [0.74, 0, 0]]), cell=None, pbc=np.zeros(3, bool),
-        ...     energy=-31.7, forces=np.zeros((2, 3)), stress=None, source="h2.npz frame 0", group=None)
+        >>> hydrogen = Frame(species=[1, 1], pos=[[0, 0, 0], [0.74, 0, 0]], energy=-31.7, source="h2.npz frame 0")
         >>> (item,) = label_graphs([hydrogen], cutoff=2.0)
-        >>> item.graph.num_edges, item.energy
-        (2, tensor([-31.7000], dtype=torch.float64))
+        >>> item.graph.num_edges, item.energy, item.forces
+        (2, tensor([-31.7000], dtype=torch.float64), None)
     """
-    return [_label_graph(frame, cutoff, dtype) for frame in frames]
+    return [_label_graph(frame, cutoff) for frame in frames]
 
 
-def _label_graph(frame: Frame, cutoff: float, dtype: torch.dtype) -> LabelledGraphs:
+def _label_graph(frame: Frame, cutoff: float) -> LabelledGraphs:
     return LabelledGraphs(
-        build_graph(frame, cutoff, dtype=dtype),
+        build_graph(frame, cutoff, dtype=torch.float64),
         None if frame.energy is None else torch.tensor([frame.energy], dtype=torch.float64),
-        None if frame.forces is None else torch.as_tensor(frame.forces, dtype=dtype),
-        None if frame.stress is None else torch.as_tensor(frame.stress, dtype=dtype)[None],
+        None if frame.forces is None else torch.tensor(frame.forces),
+        None if frame.stress is None else torch.tensor(frame.stress)[None],
         (frame.source,),
     )
 

@@ -9,20 +9,29 @@ import torch
 
 from irrepnet.data.formats import read_frames
 from irrepnet.data.frame import Frame
-from irrepnet.data.validation import validate_frames
-from irrepnet.errors import ConfigError, DataError, did_you_mean
+from irrepnet.data.split import select_groups, split_by_group
+from irrepnet.data.validation import duplicated_frames, validate_frames
+from irrepnet.errors import ConfigError, DataError
 from irrepnet.train.config import DataConfig, LossConfig, RunConfig
 
-__all__ = ["Splits", "load_splits", "split_frames"]
+__all__ = ["Splits", "load_frames", "load_splits", "split_frames"]
 
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Frames to learn from, to validate on and to test on; the test frames may be the validation frames."""
+    """Frames to learn from, to validate on and to test on, and what looked odd about them.
+
+    Args:
+        train: Frames to learn from.
+        valid: Frames that choose the best weights.
+        test: Frames for the final evaluation; the validation frames where there is no test file.
+        findings: Sentences for the user: duplicates, outliers, leaks from training to validation.
+    """
 
     train: list[Frame]
     valid: list[Frame]
     test: list[Frame]
+    findings: tuple[str, ...] = ()
 
 
 def load_splits(config: RunConfig) -> Splits:
@@ -32,22 +41,41 @@ def load_splits(config: RunConfig) -> Splits:
         config: Sections ``data``, ``training.loss`` (which labels are needed) and ``training.seed`` are used.
 
     Raises:
-        DataError: If a file, key, unit or frame is not as needed; the message names it.
-        ConfigError: If the groups that are asked for are not there.
+        DataError: If a file, key, unit, group or frame is not as needed; the message names it.
+        ConfigError: If a group is to be learned from and validated on.
+
+    Example:
+        >>> config = RunConfig.model_validate({
+        ...     "data": {"train": "package:water_xtb/heldout.npz", "valid_fraction": 0.2}, "training": {"steps": 1}})
+        >>> splits = load_splits(config)
+        >>> len(splits.train), len(splits.valid)
+        (24, 6)
     """
     data, needed = config.data, _needed_labels(config.training.loss)
-    frames = _read(data.train, data)
     if data.valid is None:
-        train, valid = split_frames(frames, data, seed=config.training.seed)
+        train, valid = split_frames(_read(data.train, data), data, seed=config.training.seed)
     else:
-        train = _select(frames, data.train_groups, "data.train_groups")
-        valid = _read(data.valid, data)
+        train, valid = load_frames(data), _read(data.valid, data)
     test = valid if data.test is None else _read(data.test, data)
-    validate_frames(train, require=needed)
+    findings = validate_frames(train, require=needed)
     species = sorted({int(number) for frame in train for number in frame.species})
-    for held_back in (valid, test) if test is not valid else (valid,):
-        validate_frames(held_back, require=needed, known_species=species)
-    return Splits(train, valid, test)
+    for held_back in (valid,) if test is valid else (valid, test):
+        findings += validate_frames(held_back, require=needed, known_species=species)
+        findings += [
+            f"{held_back[second].source} is to be held back, but is also learned from as {train[first].source}"
+            for first, second in duplicated_frames(train, held_back)
+        ]
+    return Splits(train, valid, test, tuple(findings))
+
+
+def load_frames(data: DataConfig) -> list[Frame]:
+    """Read ``data.train``, or those groups of it that ``data.train_groups`` names.
+
+    Raises:
+        DataError: If the file, a key, a unit or a group is not as needed.
+    """
+    frames = _read(data.train, data)
+    return frames if data.train_groups is None else select_groups(frames, data.train_groups)
 
 
 def split_frames(frames: Sequence[Frame], data: DataConfig, *, seed: int) -> tuple[list[Frame], list[Frame]]:
@@ -57,20 +85,30 @@ def split_frames(frames: Sequence[Frame], data: DataConfig, *, seed: int) -> tup
 
     Args:
         frames: All frames of a file.
-        data: ``train_groups``, ``valid_groups`` and ``valid_fraction``.
+        data: ``train_groups``, ``valid_groups`` and, when neither is given, ``valid_fraction``.
         seed: Of the draw when only a fraction is given.
 
     Raises:
-        ConfigError: If a named group does not exist or is in both parts.
-        DataError: If one part would be empty.
+        ConfigError: If a named group is in both parts.
+        DataError: If a named group does not exist or a part would be empty.
+
+    Example:
+        >>> frames = [Frame(species=[1], pos=[[0, 0, 0]], group=name) for name in "aabbcc"]
+        >>> train, valid = split_frames(frames, DataConfig(train="-", valid_groups=("b",)), seed=0)
+        >>> [frame.group for frame in train]
+        ['a', 'a', 'c', 'c']
     """
-    if data.valid_groups is None and data.train_groups is None:
-        drawn = _draw(frames, data.valid_fraction, seed)
-        train = [frame for index, frame in enumerate(frames) if index not in drawn]
-        valid = [frame for index, frame in enumerate(frames) if index in drawn]
+    learn, hold = data.train_groups, data.valid_groups
+    if learn is None and hold is None:
+        train, valid = _draw(frames, data.valid_fraction, seed)
     else:
-        train = _select(frames, data.train_groups, "data.train_groups", but_not=data.valid_groups)
-        valid = _select(frames, data.valid_groups, "data.valid_groups", but_not=data.train_groups)
+        both = sorted(set(learn or ()) & set(hold or ()))
+        if both:
+            raise ConfigError(f"data.train_groups and data.valid_groups need to be apart; found {both[0]!r} in both")
+        named = {id(frame) for frame in select_groups(frames, [*(learn or ()), *(hold or ())])}
+        rest = [frame for frame in frames if id(frame) not in named]
+        train = rest if learn is None else select_groups(frames, learn)
+        valid = rest if hold is None else select_groups(frames, hold)
     if not train or not valid:
         raise DataError(
             f"training and validation need at least one frame each; found {len(train)} and {len(valid)} out of "
@@ -79,36 +117,15 @@ def split_frames(frames: Sequence[Frame], data: DataConfig, *, seed: int) -> tup
     return train, valid
 
 
-def _draw(frames: Sequence[Frame], fraction: float, seed: int) -> set[int]:
-    """Draw whole groups (or, without groups, frames) until the fraction is reached; leave at least one."""
-    blocks: dict[str | int, list[int]] = {}
-    for index, frame in enumerate(frames):
-        blocks.setdefault(index if frame.group is None else frame.group, []).append(index)
-    if len(blocks) == 1:  # a single trajectory: its last part is the furthest from the rest
-        return set(range(len(frames) - max(1, round(fraction * len(frames))), len(frames)))
-    order = torch.randperm(len(blocks), generator=torch.Generator().manual_seed(seed)).tolist()
-    names, drawn = list(blocks), set[int]()
-    for place in order[:-1]:
-        if len(drawn) >= max(1, round(fraction * len(frames))):
-            break
-        drawn.update(blocks[names[place]])
-    return drawn
-
-
-def _select(
-    frames: Sequence[Frame], groups: tuple[str, ...] | None, key: str, *, but_not: tuple[str, ...] | None = None
-) -> list[Frame]:
-    """Return the frames of some groups; without any, all frames but those of ``but_not``."""
-    if groups is None:
-        return [frame for frame in frames if frame.group not in (but_not or ())]
-    present = sorted({frame.group for frame in frames if frame.group is not None})
-    for group in groups:
-        if group in (but_not or ()):
-            raise ConfigError(f"data.train_groups and data.valid_groups need to be apart; found {group!r} in both")
-        if group not in present:
-            found = ", ".join(present[:12]) or "none (is data.keys.group set?)"
-            raise ConfigError(f"{key} needs groups of the file; found {group!r}; there are: {found}.{did_you_mean(group, present)}")
-    return [frame for frame in frames if frame.group in groups]
+def _draw(frames: Sequence[Frame], fraction: float, seed: int) -> tuple[list[Frame], list[Frame]]:
+    groups = {frame.group for frame in frames}
+    if len(groups) > 1 and None not in groups:
+        train, valid = split_by_group(frames, (1 - fraction, fraction), seed)
+        return train, valid
+    count = max(1, round(fraction * len(frames)))
+    order = torch.randperm(len(frames), generator=torch.Generator().manual_seed(seed)).tolist()
+    held = set(order[:count])
+    return [f for i, f in enumerate(frames) if i not in held], [f for i, f in enumerate(frames) if i in held]
 
 
 def _needed_labels(loss: LossConfig) -> tuple[str, ...]:

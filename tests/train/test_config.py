@@ -39,7 +39,12 @@ def test_an_unknown_key_is_one_line_with_the_nearest_key(tmp_path):
 
 @pytest.mark.parametrize(
     ("section", "key", "nearest"),
-    [("model", "r_max", "cutoff"), ("training", "batchsize", "batch_size"), ("model", "l_max", "lmax"), ("md", "step", "steps")],
+    [
+        ("model", "r_max", "cutoff"),
+        ("training", "batchsize", "batch_size"),
+        ("model", "l_max", "lmax"),
+        ("md", "step", "steps"),
+    ],
 )
 def test_names_of_other_programs_and_slips_are_understood(tmp_path, section, key, nearest):
     text = yaml.safe_dump({"data": {"train": "a"}, "training": {"steps": 1}})
@@ -124,7 +129,11 @@ def test_relative_paths_are_relative_to_the_file_and_overrides_to_the_current_fo
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    config = load(tmp_path, "data: {train: a.npz, valid: 'package:water_xtb/heldout.npz'}\ntraining: {steps: 1}", "data.test=b.npz")
+    config = load(
+        tmp_path,
+        "data: {train: a.npz, valid: 'package:water_xtb/heldout.npz'}\ntraining: {steps: 1}",
+        "data.test=b.npz",
+    )
     assert config.data.train == str(tmp_path / "a.npz")
     assert config.data.valid == "package:water_xtb/heldout.npz"
     assert config.data.test == str(elsewhere / "b.npz")

@@ -1,0 +1,39 @@
+"""``irrepnet check-equivariance``: does a model rotate, reflect, translate and permute as it promises?"""
+
+from __future__ import annotations
+
+import argparse
+
+__all__ = ["add_parser", "run"]
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Add the command to the command line."""
+    parser = commands.add_parser(
+        "check-equivariance",
+        help="check a model's symmetries, forces and stress",
+        description="Check a model under rotation, inversion, translation and permutation in float64 and float32, and its "
+        "forces and stress against finite differences. Exit code 1 if a check fails.",
+    )
+    parser.add_argument("model", metavar="MODEL", help="model file, DIR/best.model")
+    parser.add_argument(
+        "--data", metavar="FILE", help="check on the first frame of FILE (default: an example structure)"
+    )
+    parser.add_argument("--trials", type=int, default=10, metavar="N", help="random transformations of each kind (10)")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the command and return its exit code."""
+    from irrepnet.cli.checks import check_model, example_frame, format_checks
+    from irrepnet.data.formats import read_frames
+    from irrepnet.models.checkpoint import load_model
+
+    model = load_model(arguments.model)
+    frame = example_frame(model) if arguments.data is None else read_frames(arguments.data)[0]
+    checks = check_model(model, frame, trials=arguments.trials)
+    print(f"{arguments.model} on {frame.source}, {len(frame)} atoms, {arguments.trials} trials of each kind\n")
+    print(format_checks(checks))
+    failed = sum(not check.passed for check in checks)
+    print(f"\n{failed} of {len(checks)} checks failed" if failed else f"\nall {len(checks)} checks passed")
+    return 1 if failed else 0

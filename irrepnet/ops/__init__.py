@@ -1,0 +1,21 @@
+"""Ops: tensors and tables in, tensors out. The seam behind which plain PyTorch and compiled kernels change places."""
+
+from irrepnet._lazy import lazy_face
+
+__getattr__, __dir__, __all__ = lazy_face(
+    __name__,
+    {
+        "Block": "tensor_product",
+        "Coupling": "tensor_product",
+        "EdgeOrder": "edge_order",
+        "ProductPath": "tensor_product",
+        "ProductPlan": "tensor_product",
+        "as_edge_order": "edge_order",
+        "convolve": "convolution",
+        "edge_order": "edge_order",
+        "library_status": "_backend",
+        "scatter_sum": "scatter",
+        "spherical_harmonics": "spherical_harmonics",
+        "tensor_product": "tensor_product",
+    },
+)

@@ -1,0 +1,1 @@
+"""Plain PyTorch for every op that may have a fused kernel: the definition that kernels are compared with."""

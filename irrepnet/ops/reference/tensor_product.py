@@ -1,0 +1,56 @@
+"""The definition of the tensor product, in plain PyTorch."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from irrepnet.errors import ShapeError
+from irrepnet.ops.reference.contraction import contract, cut, join
+
+if TYPE_CHECKING:
+    from irrepnet.ops.tensor_product import Block, ProductPlan
+
+__all__ = ["tensor_product"]
+
+
+def tensor_product(x: Tensor, y: Tensor, weights: Tensor | None, plan: ProductPlan, tables: Tensor) -> Tensor:
+    """Multiply row by row: the message of every path, those of one output block summed.
+
+    Args:
+        x: Shape ``[..., dim1]``; leading axes of the operands broadcast.
+        y: Shape ``[..., dim2]``.
+        weights: Shape ``[..., weight_numel]`` or ``[weight_numel]``.
+        plan: The product.
+        tables: ``plan.tables(...)``.
+
+    Returns:
+        Shape ``[..., dim_out]``.
+
+    Raises:
+        ShapeError: If leading axes do not broadcast.
+    """
+    batched = [operand for operand in (x, y, weights) if operand is not None and operand.ndim > 1]
+    try:
+        batch = torch.broadcast_shapes(*(operand.shape[:-1] for operand in batched))
+    except RuntimeError as error:
+        shapes = " and ".join(str(list(operand.shape)) for operand in batched)
+        raise ShapeError(f"tensor_product needs operands whose leading axes broadcast; got {shapes}.") from error
+    x, y = _rows(x, batch), _rows(y, batch)
+    if weights is not None and weights.ndim > 1:
+        weights = _rows(weights, batch)
+    sums: dict[Block, Tensor] = {}
+    messages = contract(plan, cut(x, (path.in1 for path in plan.paths)), y, weights, tables)
+    for path, message in zip(plan.paths, messages, strict=True):
+        sums[path.out] = sums[path.out] + message if path.out in sums else message
+    return join(plan, sums, like=x).reshape(*batch, plan.dim_out)
+
+
+def _rows(operand: Tensor, batch: torch.Size) -> Tensor:
+    """Broadcast leading axes and make them one: ``[rows, columns]``."""
+    rows = 1
+    for size in batch:
+        rows = rows * size
+    return operand.expand(*batch, operand.shape[-1]).reshape(rows, operand.shape[-1])

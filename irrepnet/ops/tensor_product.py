@@ -1,0 +1,274 @@
+"""Tensor products that keep rotations: what one consists of (a plan), and the op that carries it out.
+
+A plan knows nothing of irreps: it is a list of paths, each a pair of input blocks, an output block and a constant
+coupling tensor. It is frozen, hashable and printable, and its tables stay float64 until they are used.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from irrepnet.errors import DtypeError, ShapeError
+from irrepnet.ops._backend import choose
+from irrepnet.ops.reference import tensor_product as reference
+
+__all__ = ["Block", "Coupling", "ProductPath", "ProductPlan", "check_operands", "tensor_product"]
+
+
+class Block(NamedTuple):
+    """Where features of one kind lie: columns ``offset ... offset + mul * dim``, seen as ``[mul, dim]``."""
+
+    offset: int
+    mul: int
+    dim: int
+
+    @property
+    def end(self) -> int:
+        """First column after the block."""
+        return self.offset + self.mul * self.dim
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """Constant tensor C[i, j, k] that couples two inputs to an output.
+
+    Attributes:
+        dims: Its shape.
+        values: Its entries, row by row, as Python floats (float64).
+
+    Example:
+        >>> Coupling((1, 2, 2), (1.0, 0.0, 0.0, 1.0))
+        Coupling(1 x 2 -> 2 | 2 of 4 entries)
+        >>> Coupling((1, 1, 1), (0.5,)).dense().dtype
+        torch.float64
+    """
+
+    dims: tuple[int, int, int]
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.values) != math.prod(self.dims):
+            raise ShapeError(f"a coupling {self.dims} needs {math.prod(self.dims)} values; got {len(self.values)}.")
+
+    def dense(self) -> Tensor:
+        """Return the entries as a new float64 tensor of shape ``dims``."""
+        return torch.tensor(self.values, dtype=torch.float64).reshape(self.dims)
+
+    def __repr__(self) -> str:
+        used = sum(value != 0 for value in self.values)
+        return f"Coupling({self.dims[0]} x {self.dims[1]} -> {self.dims[2]} | {used} of {len(self.values)} entries)"
+
+
+class ProductPath(NamedTuple):
+    r"""One term of a product: block ``in1`` times block ``in2`` adds to block ``out``.
+
+    With x of ``in1``, y of ``in2`` and C the coupling, :math:`(x_u y_v)_k = \sum_{ij} C_{ijk} x_{ui} y_{vj}`, and
+    ``mode`` says what happens to the multiplicities u and v (w numbers those of the output):
+
+    ========= ================================================= ==========================
+    mode      output                                            ``weight_shape``
+    ========= ================================================= ==========================
+    ``uvw``   :math:`\sum_{uv} W_{uvw}\, x_u y_v`                (mul1, mul2, mul_out)
+    ``uvu``   :math:`\sum_v W_{uv}\, x_u y_v`                    (mul1, mul2)
+    ``uvv``   :math:`\sum_u W_{uv}\, x_u y_v`                    (mul1, mul2)
+    ``uuw``   :math:`\sum_u W_{uw}\, x_u y_u`                    (mul1, mul_out)
+    ``uuu``   :math:`W_u\, x_u y_u`                              (mul1,)
+    ``uvuv``  :math:`W_{uv}\, x_u y_v`                           (mul1, mul2)
+    ``uvu<v`` :math:`W_{uv}\, x_u y_v`, u < v                    (mul1 (mul1 - 1) / 2,)
+    ``u<vw``  :math:`\sum_{u<v} W_{uvw}\, x_u y_v`               (mul1 (mul1 - 1) / 2, mul_out)
+    ========= ================================================= ==========================
+
+    Attributes:
+        in1: Block of the first input.
+        in2: Block of the second input.
+        out: Block of the output; paths with the same one are summed.
+        mode: See the table; without weights W is 1.
+        coupling: Index of C among the plan's couplings.
+        weight_offset: Where the path's weights begin in the flat weights (row by row); None for a path without.
+        scale: Constant factor.
+        weight_shape: Shape of the weights; empty for a path without.
+    """
+
+    in1: Block
+    in2: Block
+    out: Block
+    mode: str
+    coupling: int
+    weight_offset: int | None
+    scale: float
+    weight_shape: tuple[int, ...] = ()
+
+    @property
+    def channelwise(self) -> bool:
+        """Whether each channel of ``in1`` becomes one of ``out``, with a single y: then y and C can go first."""
+        return self.mode in ("uvu", "uvuv") and self.in2.mul == 1
+
+
+@dataclass(frozen=True)
+class ProductPlan:
+    """A tensor product: sizes, paths and coupling tensors.
+
+    Attributes:
+        dim1: Columns of the first input.
+        dim2: Columns of the second input.
+        dim_out: Columns of the output; those that no path reaches are zero.
+        weight_numel: Number of weights. Paths take them in order, without gaps.
+        paths: The paths.
+        couplings: The coupling tensors that the paths share.
+
+    Raises:
+        ShapeError: If a block does not fit, weights leave gaps, or two output blocks overlap without being the same.
+
+    Example:
+        >>> one, vector = Block(0, 8, 1), Block(0, 1, 3)
+        >>> identity = Coupling((1, 3, 3), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+        >>> ProductPlan(8, 3, 24, 8, (ProductPath(one, vector, Block(0, 8, 3), "uvu", 0, 0, 1.0, (8, 1)),), (identity,))
+        ProductPlan(8 x 3 -> 24 | 8 weights | 1 paths)
+    """
+
+    dim1: int
+    dim2: int
+    dim_out: int
+    weight_numel: int
+    paths: tuple[ProductPath, ...]
+    couplings: tuple[Coupling, ...]
+
+    def __post_init__(self) -> None:
+        weights = 0
+        for number, path in enumerate(self.paths):
+            dims = (path.in1.dim, path.in2.dim, path.out.dim)
+            if self.couplings[path.coupling].dims != dims:
+                raise ShapeError(f"path {number} couples {dims}; its coupling is {self.couplings[path.coupling].dims}.")
+            for name, block, dim in (("in1", path.in1, self.dim1), ("in2", path.in2, self.dim2), ("out", path.out, self.dim_out)):
+                if block.offset < 0 or block.end > dim:
+                    raise ShapeError(f"path {number} needs {name} within {dim} columns; got {block}.")
+            if path.weight_offset is not None:
+                if path.weight_offset != weights:
+                    raise ShapeError(f"path {number} needs its weights at {weights}, after those before it; got {path}.")
+                weights += math.prod(path.weight_shape)
+        if weights != self.weight_numel:
+            raise ShapeError(f"the paths hold {weights} weights; got weight_numel = {self.weight_numel}.")
+        blocks = sorted({path.out for path in self.paths})
+        for before, after in zip(blocks, blocks[1:], strict=False):
+            if after.offset < before.end:
+                raise ShapeError(f"output blocks must be the same or apart; got {before} and {after}.")
+
+    def channelwise_groups(self) -> list[tuple[Block, list[int]]]:
+        """Return the channelwise paths (by number), together where they read the same block of the first input."""
+        groups: dict[Block, list[int]] = {}
+        for number, path in enumerate(self.paths):
+            if path.channelwise:
+                groups.setdefault(path.in1, []).append(number)
+        return list(groups.items())
+
+    def tables(self, dtype: torch.dtype, device: torch.device | str | None = None) -> Tensor:
+        """Return all constants of the product as one flat tensor, from float64 and rounded once.
+
+        First comes the matrix ``[dim2, columns]`` that turns a second input into the matrices of the channelwise paths
+        (columns: group, path, k, i); then, for each other path, its coupling ``[i, j, k]``. Scales are multiplied in.
+        """
+        columns = [
+            self._embedded(number) for _, numbers in self.channelwise_groups() for number in numbers
+        ]  # each [dim2, k * i]
+        parts = [torch.cat(columns, dim=1).flatten()] if columns else []
+        for path in self.paths:
+            if not path.channelwise:
+                parts.append((path.scale * self.couplings[path.coupling].dense()).flatten())
+        flat = torch.cat(parts) if parts else torch.zeros(0, dtype=torch.float64)
+        return flat.to(dtype=dtype, device=device)
+
+    def _embedded(self, number: int) -> Tensor:
+        """Return a path's coupling as ``[dim2, k * i]``, zero where the second input is not in the path's block."""
+        path = self.paths[number]
+        rows = path.scale * self.couplings[path.coupling].dense().permute(1, 2, 0).flatten(1)  # [j, k * i]
+        return torch.nn.functional.pad(rows, (0, 0, path.in2.offset, self.dim2 - path.in2.end))
+
+    def __repr__(self) -> str:
+        sizes = f"{self.dim1} x {self.dim2} -> {self.dim_out}"
+        return f"ProductPlan({sizes} | {self.weight_numel} weights | {len(self.paths)} paths)"
+
+
+def tensor_product(
+    x: Tensor,
+    y: Tensor,
+    weights: Tensor | None,
+    plan: ProductPlan,
+    *,
+    tables: Tensor | None = None,
+    backend: str = "auto",
+) -> Tensor:
+    """Multiply features row by row, as a plan says.
+
+    Args:
+        x: First input, shape ``[..., dim1]``. Leading axes of the operands broadcast.
+        y: Second input, shape ``[..., dim2]``.
+        weights: Shape ``[..., weight_numel]``, or ``[weight_numel]`` for the same in all rows; None where the plan
+            has none.
+        plan: The product.
+        tables: ``plan.tables(dtype, device)``, if the caller keeps them; else they are made on each call.
+        backend: "auto" or "reference"; there is no fused kernel for this op.
+
+    Returns:
+        Shape ``[..., dim_out]``.
+
+    Raises:
+        ShapeError: If the last axes do not fit the plan, or leading axes do not broadcast.
+        DtypeError: If the operands do not share one floating-point dtype.
+        BackendError: If the backend is unknown or cannot serve.
+
+    Example:
+        >>> dot = Coupling((3, 3, 1), (1.0, 0, 0, 0, 1.0, 0, 0, 0, 1.0))
+        >>> block = Block(0, 1, 3)
+        >>> plan = ProductPlan(3, 3, 1, 0, (ProductPath(block, block, Block(0, 1, 1), "uuu", 0, None, 1.0),), (dot,))
+        >>> tensor_product(torch.ones(2, 3), torch.ones(2, 3), None, plan)
+        tensor([[3.],
+                [3.]])
+    """
+    named = {"x": (x, plan.dim1), "y": (y, plan.dim2), "weights": (weights, plan.weight_numel)}
+    x, y, weights, tables = check_operands("tensor_product", named, plan, tables)
+    choose(backend, "tensor_product", x, y, weights)
+    with torch.autocast(x.device.type, enabled=False):
+        return reference.tensor_product(x, y, weights, plan, tables)
+
+
+def check_operands(
+    op: str, named: dict[str, tuple[Tensor | None, int]], plan: ProductPlan, tables: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+    """Check the operands of a product op and return them with the tables; under autocast, half becomes float32.
+
+    Args:
+        op: Name of the op, for messages.
+        named: Name of each of the three operands -> the operand and the needed size of its last axis.
+        plan: The product.
+        tables: The caller's tables or None.
+
+    Raises:
+        ShapeError: If a last axis does not fit.
+        DtypeError: If the operands do not share one floating-point dtype.
+    """
+    operands: list[Tensor | None] = []
+    for name, (operand, size) in named.items():
+        if operand is None and size == 0:
+            operands.append(None)
+            continue
+        if not isinstance(operand, Tensor) or not operand.is_floating_point():
+            found = operand.dtype if isinstance(operand, Tensor) else type(operand).__name__
+            raise DtypeError(f"{op} needs {name} as a floating-point tensor [..., {size}]; got {found}.")
+        if operand.ndim == 0 or operand.shape[-1] != size:
+            raise ShapeError(f"{op} needs {name} [..., {size}]; got {name} {list(operand.shape)}.")
+        half = operand.dtype in (torch.float16, torch.bfloat16)
+        operands.append(operand.float() if half and torch.is_autocast_enabled(operand.device.type) else operand)
+    x, y, weights = operands
+    assert x is not None and y is not None
+    if tables is None:
+        tables = plan.tables(x.dtype, x.device)
+    found = {name: operand for name, operand in zip([*named, "tables"], [*operands, tables], strict=True) if operand is not None}
+    if len({(operand.dtype, operand.device) for operand in found.values()}) > 1:
+        listed = ", ".join(f"{name} {str(operand.dtype)[6:]} on {operand.device}" for name, operand in found.items())
+        raise DtypeError(f"{op} needs operands of one dtype on one device; got {listed}. Move them with .to(...).")
+    return x, y, weights, tables

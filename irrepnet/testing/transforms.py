@@ -1,0 +1,95 @@
+"""Random transformations, and how each acts on the arguments and outputs of a function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from irrepnet.errors import ShapeError
+from irrepnet.o3.rotation import angles_to_matrix
+from irrepnet.testing.signature import Kind, Permutation, Signature, num_rows
+
+__all__ = ["Transform", "draw_transforms"]
+
+
+class Transform(Protocol):
+    """A group element; tensors come back in their own dtype, and untouched where the element does not move them."""
+
+    def on_input(self, i: int, x: Any, kind: Kind) -> Any:
+        """Transform argument ``i``."""
+
+    def on_output(self, i: int, y: Tensor, kind: Kind) -> Tensor:
+        """Transform output ``i``."""
+
+
+class _Orthogonal(NamedTuple):
+    """A rotation or an inversion: a 3x3 matrix in float64."""
+
+    matrix: Tensor
+
+    def on_input(self, i: int, x: Any, kind: Kind) -> Any:
+        if kind.irreps is None:
+            return x
+        D = kind.irreps.D_from_matrix(self.matrix).to(x.device)  # [dim, dim]
+        return (x.double() @ D.T).to(x.dtype)
+
+    def on_output(self, i: int, y: Tensor, kind: Kind) -> Tensor:
+        return self.on_input(i, y, kind)
+
+
+class _Translation(NamedTuple):
+    """A translation by a vector in float64."""
+
+    vector: Tensor
+
+    def on_input(self, i: int, x: Any, kind: Kind) -> Any:
+        return (x.double() + self.vector.to(x.device)).to(x.dtype) if kind.is_points else x
+
+    def on_output(self, i: int, y: Tensor, kind: Kind) -> Tensor:
+        return self.on_input(i, y, kind)
+
+
+class _Exchange(NamedTuple):
+    """A permutation: new row k is old row ``old[k]``, and old row k is called ``new[k]`` now."""
+
+    groups: Permutation
+    old: Tensor
+    new: Tensor
+
+    def on_input(self, i: int, x: Any, kind: Kind) -> Any:
+        if i in self.groups.indices:
+            x = self.new.to(x.device)[x].to(x.dtype)
+        return x[self.old.to(x.device)] if i in self.groups.inputs else x
+
+    def on_output(self, i: int, y: Tensor, kind: Kind) -> Tensor:
+        if i not in self.groups.outputs:
+            return y
+        if len(y) != len(self.old):
+            raise ShapeError(
+                f"permutation.outputs needs outputs of {len(self.old)} rows; output {i} is {list(y.shape)}."
+            )
+        return y[self.old.to(y.device)]
+
+
+def draw_transforms(
+    signature: Signature, inputs: Sequence[Any], parity: bool, generator: torch.Generator
+) -> dict[str, Transform]:
+    """Draw one transformation of each kind that is to be checked, uniformly where that has a meaning.
+
+    The inversion comes alone: a function that bears rotations and inversion bears their products.
+    """
+    alpha, gamma, u = torch.rand(3, generator=generator, dtype=torch.float64, device="cpu")
+    rotation = angles_to_matrix(2 * math.pi * alpha, torch.acos(2 * u - 1), 2 * math.pi * gamma)
+    transforms: dict[str, Transform] = {"rotation": _Orthogonal(rotation)}
+    if parity:
+        transforms["inversion"] = _Orthogonal(-torch.eye(3, dtype=torch.float64, device="cpu"))
+    if signature.translation:
+        transforms["translation"] = _Translation(torch.randn(3, generator=generator, dtype=torch.float64, device="cpu"))
+    if signature.permutation is not None:
+        old = torch.randperm(num_rows(inputs, signature.permutation), generator=generator, device="cpu")
+        transforms["permutation"] = _Exchange(signature.permutation, old, old.argsort())
+    return transforms

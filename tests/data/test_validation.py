@@ -1,0 +1,96 @@
+import numpy as np
+import pytest
+
+from irrepnet.data import Frame, duplicated_frames, validate_frames
+from irrepnet.errors import DataError
+
+POS = np.array([[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+
+
+def water(number=0, **changes):
+    """A water molecule like no other."""
+    rng = np.random.default_rng(number)
+    parts = {
+        "species": [8, 1, 1],
+        "pos": POS + rng.normal(0, 0.01, (3, 3)),
+        "energy": -20.0,
+        "forces": rng.normal(0, 1, (3, 3)),
+    }
+    return Frame(**{**parts, "source": f"w.npz frame {number}", **changes})
+
+
+def poisoned(value, shape=(3, 3)):
+    array = np.zeros(shape)
+    array[2, 1] = value
+    return array
+
+
+def test_good_frames_have_no_findings():
+    assert validate_frames([water(i) for i in range(5)]) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"energy": None}, r"w.npz frame 1: needed energy; found no other names; set keys.energy"),
+        ({"forces": None, "available": ("pos", "force")}, r"needed forces; found pos, force; .*Did you mean 'force'\?"),
+        ({"energy": np.nan}, r"w.npz frame 1: energy needs finite numbers; found nan"),
+        ({"pos": POS + poisoned(np.nan)}, r"w.npz frame 1: pos needs finite numbers; found .*nan.* at atom 2"),
+        (
+            {"forces": poisoned(np.inf)},
+            r"w.npz frame 1: forces needs finite numbers; found \[0.0, inf, 0.0\] at atom 2",
+        ),
+        ({"stress": poisoned(np.nan)}, "stress needs finite numbers"),
+        ({"cell": poisoned(np.nan), "pbc": False}, "cell needs finite numbers"),
+        ({"cell": np.ones((3, 3)), "pbc": True}, r"w.npz frame 1: cell needs .*singular cell"),
+        ({"species": [8, 1, 0]}, r"species needs atomic numbers 1 to 118; found 0 \(no element\) at atom 2"),
+        ({"species": [8, 1, 119]}, r"found 119 \(no element\) at atom 2"),
+        ({"species": [], "pos": np.zeros((0, 3)), "forces": np.zeros((0, 3))}, "needed at least one atom; found none"),
+        ({"pos": np.zeros((3, 3))}, r"0.35 Å apart; found atoms . and . nearer; .*coincident atoms"),
+        ({"pos": POS / 10}, "look for another length unit"),
+        ({"cell": 0.3 * np.eye(3), "pbc": [True, False, False]}, "found atom . and its image nearer"),
+    ],
+)
+def test_bad_frames_are_named(changes, match):
+    with pytest.raises(DataError, match=match):
+        validate_frames([water(0), water(1, **changes), water(2)])
+
+
+def test_swapped_columns_are_found():
+    forces = np.random.default_rng(0).normal(0, 0.1, (3, 3))
+    with pytest.raises(DataError, match="swapped columns"):
+        validate_frames([water(pos=forces, forces=POS)])
+
+
+def test_species_that_a_model_does_not_know():
+    with pytest.raises(DataError, match=r"w.npz frame 3: species needs .*1 \(H\), 8 \(O\); found 9 \(F\) at atom 0"):
+        validate_frames([water(3, species=[9, 1, 1])], known_species=[8, 1])
+
+
+def test_only_what_is_required_is_required():
+    assert validate_frames([water(energy=None, forces=None)], require=[]) == []
+    with pytest.raises(DataError, match="needed stress; found"):
+        validate_frames([water()], require=["stress"])
+    with pytest.raises(DataError, match=r"require needs .*; found 'force'\. Did you mean 'forces'\?"):
+        validate_frames([water()], require=["force"])
+
+
+def test_empty_set():
+    with pytest.raises(DataError, match="needed at least one frame; found none"):
+        validate_frames([])
+
+
+def test_duplicates_and_wild_forces_are_reported():
+    wild = water(3, forces=poisoned(500.0))
+    assert validate_frames([water(0), water(1), water(0), wild]) == [
+        "w.npz frame 0 and w.npz frame 0 are the same structure",
+        "w.npz frame 3: force of 500 eV/Å at atom 2, where 1.7 is typical",
+    ] or validate_frames([water(0), water(1), water(0), wild])[1].startswith(
+        "w.npz frame 3: force of 500 eV/Å at atom 2"
+    )
+
+
+def test_duplicates_between_sets():
+    train, valid = [water(i) for i in range(4)], [water(7), water(2), water(3, cell=9 * np.eye(3))]
+    assert duplicated_frames(train, valid) == [(2, 1)]
+    assert duplicated_frames([*train, train[1], train[1]]) == [(1, 4), (1, 5)]

@@ -1,0 +1,261 @@
+"""The checker: it passes what is equivariant and catches faults planted on purpose."""
+
+import pytest
+import torch
+from torch import nn
+
+from irrepnet import o3
+from irrepnet.errors import ConfigError, DtypeError, IrrepsError, ShapeError
+from irrepnet.testing import Permutation, assert_equivariant, equivariance_error
+
+NODES = Permutation(inputs=[0], outputs=[0], indices=[1])
+
+
+def neighbour_sum(pos, pairs, *, cap=None):
+    """Sum of exp(-d^2) (x_j - x_i) over the pairs (j, i); with a cap, over the first few pairs of each centre."""
+    out = torch.zeros_like(pos)
+    for i in range(len(pos)):
+        sources = pairs[pairs[:, 1] == i, 0].sort().values[:cap]
+        vec = pos[sources] - pos[i]
+        out[i] = (vec * torch.exp(-vec.square().sum(-1, keepdim=True))).sum(0)
+    return out
+
+
+@pytest.fixture
+def cluster():
+    pos = torch.randn(6, 3, dtype=torch.float64)
+    pairs = torch.tensor([(j, i) for i in range(6) for j in range(6) if i != j])
+    return [pos, pairs]
+
+
+def in_local_frame(a, b, x, *, transposed):
+    """Rotate l = 2 features into the frame of two vectors, scale the components, rotate back (with D instead of D^T)."""
+    e1 = nn.functional.normalize(a, dim=-1)
+    e2 = nn.functional.normalize(b - (b * e1).sum(-1, keepdim=True) * e1, dim=-1)
+    frame = torch.stack([e1, e2, torch.linalg.cross(e1, e2)], dim=-2)  # rows are the axes: it maps the axes to x, y, z
+    D = o3.Irrep("2e").D_from_matrix(frame)
+    scaled = torch.einsum("rij,rj->ri", D, x) * torch.arange(1.0, 6, dtype=x.dtype)
+    return torch.einsum("rij,rj->ri" if transposed else "rji,rj->ri", D, scaled)
+
+
+class TestCorrectFunctionsPass:
+    def test_norm_times_vector(self):
+        assert_equivariant(lambda x: x * x.norm(dim=-1, keepdim=True), "1o", "1o")
+
+    def test_cross_product_is_a_pseudovector(self):
+        assert_equivariant(torch.linalg.cross, ["1o", "1o"], "1e")
+
+    def test_several_outputs_and_one_not_compared(self):
+        def f(x, y):
+            return (x * y).sum(-1, keepdim=True), torch.linalg.cross(x, y), "a note"
+
+        assert_equivariant(f, ["1o", "1o"], ["0e", "1e", None])
+
+    def test_frame_with_d_and_its_transpose(self):
+        f = lambda a, b, x: in_local_frame(a, b, x, transposed=False)  # noqa: E731
+        assert_equivariant(f, ["1o", "1o", "2e"], "2e")
+
+    def test_neighbour_sum_of_positions(self, cluster):
+        assert_equivariant(neighbour_sum, ["cartesian_points", None], "1o", permutation=NODES, inputs=cluster)
+
+    def test_centroid_is_a_point(self):
+        assert_equivariant(lambda pos: pos.mean(0, keepdim=True), "cartesian_points", "cartesian_points")
+
+    def test_function_that_differentiates_inside(self):
+        def forces(pos):
+            pos = pos.requires_grad_()
+            return -torch.autograd.grad(torch.pdist(pos).square().sum(), pos)[0]
+
+        assert_equivariant(forces, "cartesian_points", "1o", permutation=([0], [0]))
+
+    def test_any_leading_axes(self):
+        x = torch.randn(2, 4, 3, dtype=torch.float64)
+        assert_equivariant(lambda x: x.sum(1), "1o", "1o", inputs=[x])
+
+    def test_sum_pool_under_permutation(self):
+        x = torch.randn(4, 3, dtype=torch.float64)
+        batch = torch.tensor([0, 0, 1, 1])
+        pool = lambda x, batch: x.new_zeros(2, 3).index_add(0, batch, x)  # noqa: E731
+        assert_equivariant(pool, ["1o", None], "1o", permutation=Permutation(inputs=[0, 1]), inputs=[x, batch])
+
+
+class TestPlantedFaults:
+    def test_wrong_parity(self):
+        with pytest.raises(
+            AssertionError, match=r"cross is not equivariant under inversion: output 0 \(1x1o\) has error"
+        ):
+            assert_equivariant(torch.linalg.cross, ["1o", "1o"], "1o")
+        assert_equivariant(torch.linalg.cross, ["1o", "1o"], "1o", parity=False)
+
+    def test_transposed_wigner_d(self):
+        f = lambda a, b, x: in_local_frame(a, b, x, transposed=True)  # noqa: E731
+        with pytest.raises(AssertionError, match=r"not equivariant under rotation: output 0 \(1x2e\)"):
+            assert_equivariant(f, ["1o", "1o", "2e"], "2e")
+
+    def test_dropped_neighbour_breaks_permutation_and_nothing_else(self, cluster):
+        f = lambda pos, pairs: neighbour_sum(pos, pairs, cap=3)  # noqa: E731
+        report = equivariance_error(f, ["cartesian_points", None], "1o", permutation=NODES, inputs=cluster)
+        assert report.errors["permutation"] > 1e-2
+        assert max(report.errors[kind] for kind in ("rotation", "inversion", "translation")) < 1e-12
+        with pytest.raises(AssertionError, match="not equivariant under permutation"):
+            assert_equivariant(f, ["cartesian_points", None], "1o", permutation=NODES, inputs=cluster)
+
+    def test_edge_index_that_is_not_relabelled(self, cluster):
+        forgotten = NODES._replace(indices=[])
+        pairs = cluster[1][:7]  # all pairs of a complete graph would look the same whatever the names
+        with pytest.raises(AssertionError, match="permutation"):
+            assert_equivariant(
+                neighbour_sum, ["cartesian_points", None], "1o", permutation=forgotten, inputs=[cluster[0], pairs]
+            )
+
+    def test_zero_output(self):
+        with pytest.raises(
+            AssertionError, match=r"returns zero \(rms 0.0e\+00, needed 1e-06\), which is equivariant but"
+        ):
+            assert_equivariant(lambda x: 0 * x, "1o", "1o")
+
+    def test_one_zero_output_of_two(self):
+        with pytest.raises(AssertionError, match="returns zero"):
+            assert_equivariant(lambda x: (x, 1e-7 * x), "1o", ["1o", "1o"])
+
+    def test_empty_output(self):
+        with pytest.raises(AssertionError, match="returns zero"):
+            assert_equivariant(lambda x: x[:0], "1o", "1o")
+
+    def test_scaled_translation(self):
+        with pytest.raises(AssertionError, match=r"under translation: output 0 \(cartesian_points\)"):
+            assert_equivariant(lambda pos: 0.9 * pos, "cartesian_points", "cartesian_points")
+
+    def test_absolute_positions(self):
+        with pytest.raises(AssertionError, match="under translation"):
+            assert_equivariant(lambda pos: pos.norm(dim=-1, keepdim=True), "cartesian_points", "0e")
+        assert_equivariant(lambda pos: pos.norm(dim=-1, keepdim=True), "cartesian_points", "0e", translation=False)
+
+    def test_one_bad_entry_of_the_second_output_is_named(self):
+        def f(x):
+            y = x.clone()
+            y[:, 3:] += 1.0  # a constant vector added to the second entry
+            return x, y
+
+        with pytest.raises(AssertionError, match=r"output 1 \(1x1o of 3x0e\+1x1o\) has error"):
+            assert_equivariant(f, "3x0e+1o", ["3x0e+1o", "3x0e+1o"])
+
+    def test_nan_is_not_a_pass(self):
+        with pytest.raises(AssertionError, match="has error inf"):
+            assert_equivariant(lambda x: x * float("nan"), "1o", "1o")
+
+    def test_small_breaking_is_measured_against_the_output(self):
+        f = lambda x: 1000 * x + 1e-3 * x[:, [1, 2, 0]]  # noqa: E731
+        worst = equivariance_error(f, "1o", "1o").worst
+        assert 1e-7 < worst < 1e-5
+
+
+class TestReport:
+    def test_values_of_a_known_error(self):
+        x = torch.tensor([[3.0, 0, 4.0]], dtype=torch.float64)
+        report = equivariance_error(lambda x: x + 7, "1o", "1o", inputs=[x], parity=True, trials=2)
+        y = x + 7
+        assert report.errors["inversion"] == pytest.approx(14 / y.square().mean().sqrt().item())  # |(-x+7) - -(x+7)|
+        assert report.rms == pytest.approx(y.square().mean().sqrt().item())
+        assert report.worst == max(report.errors.values())
+        assert (report.dtype, report.trials) == (torch.float64, 2)
+
+    def test_one_line_per_kind(self, cluster):
+        text = str(
+            equivariance_error(neighbour_sum, ["cartesian_points", None], "1o", permutation=NODES, inputs=cluster)
+        )
+        assert [line.split()[0] for line in text.splitlines()] == [
+            *("rotation", "inversion", "translation", "permutation"),
+            "smallest",
+        ]
+
+    def test_seed_decides_and_global_state_stays(self):
+        f = lambda x: x + 1  # noqa: E731
+        before = torch.get_rng_state()
+        first, again, other = (equivariance_error(f, "1o", "1o", seed=seed).worst for seed in (1, 1, 2))
+        assert first == again != other
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+class TestModules:
+    def test_runs_in_the_dtype_of_the_module(self):
+        for dtype in (torch.float32, torch.float64):
+            linear = nn.Linear(3, 1, bias=False).to(dtype)
+            assert equivariance_error(linear, "3x0e", "0e").dtype == dtype
+            assert equivariance_error(linear.forward, "3x0e", "0e").dtype == dtype
+        assert equivariance_error(lambda x: x, "0e", "0e", dtype=torch.float32).dtype == torch.float32
+
+    def test_float32_has_its_own_tolerance(self):
+        f = lambda x: x + 1e-6 * x[:, [1, 2, 0]]  # noqa: E731
+        assert_equivariant(f, "1o", "1o", dtype=torch.float32)
+        with pytest.raises(AssertionError, match="tolerance 1e-10"):
+            assert_equivariant(f, "1o", "1o")
+        with pytest.raises(AssertionError, match="tolerance 1e-08"):
+            assert_equivariant(f, "1o", "1o", dtype=torch.float32, tol=1e-8)
+
+    def test_state_is_left_alone(self):
+        module = nn.BatchNorm1d(4)
+        before = {name: value.clone() for name, value in module.state_dict().items()}
+        assert_equivariant(module, "4x0e", "4x0e")
+        assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+        assert module.training
+
+    def test_dropout_sees_the_same_random_state_each_time(self):
+        drop = lambda x: x * torch.rand(len(x), 1, dtype=x.dtype).round()  # noqa: E731 whole irreps, p = 0.5
+        assert_equivariant(drop, "1o", "1o")
+
+
+class TestErrors:
+    def test_number_of_outputs(self):
+        with pytest.raises(ShapeError, match="irreps_out declares 2 outputs; <lambda> returned 1"):
+            assert_equivariant(lambda x: x, "1o", ["1o", "1o"])
+        with pytest.raises(ShapeError, match="irreps_out declares 1 outputs; <lambda> returned 2"):
+            assert_equivariant(lambda x: (x, x), "1o", "1o")
+
+    def test_shape_of_output(self):
+        with pytest.raises(
+            ShapeError,
+            match=r"output 0 of <lambda> needs a floating-point tensor \[..., 5\] for 1x2e; got torch.float64 \[5",
+        ):
+            assert_equivariant(lambda x: x, "1o", "2e")
+        with pytest.raises(ShapeError, match="output 0 of <lambda> needs .*; got int"):
+            assert_equivariant(lambda x: 3, "1o", "1o")
+        with pytest.raises(ShapeError, match="output 0 needs one shape whatever the transformation"):
+            assert_equivariant(lambda x: x[x[:, 0] > 0], "1o", "1o")
+
+    def test_inputs(self):
+        x = torch.zeros(2, 3)
+        with pytest.raises(ShapeError, match="irreps_in declares 1 arguments; inputs holds 2"):
+            assert_equivariant(lambda x: x, "1o", "1o", inputs=[x, x])
+        with pytest.raises(ShapeError, match=r"inputs\[0\] needs .* \[..., 5\] for 1x2e; got torch.float32 \[2, 3\]"):
+            assert_equivariant(lambda x: x, "2e", "2e", inputs=[x])
+        with pytest.raises(ConfigError, match=r"argument 1 is declared None.*give inputs=\[...\]"):
+            assert_equivariant(lambda x, y: x, ["1o", None], "1o")
+
+    def test_declarations(self):
+        with pytest.raises(ConfigError, match="needs an output to compare"):
+            assert_equivariant(lambda x: x, "1o", None)
+        with pytest.raises(ConfigError, match="no empty irreps"):
+            assert_equivariant(lambda x: x, "1o", "")
+        with pytest.raises(ConfigError, match="translation=True needs an argument that translates.*'cartesian_points'"):
+            assert_equivariant(lambda x: x, "1o", "1o", translation=True)
+        with pytest.raises(ConfigError, match="trials needs an integer >= 1; got 0"):
+            assert_equivariant(lambda x: x, "1o", "1o", trials=0)
+        with pytest.raises(IrrepsError, match="cannot read term '1'"):
+            assert_equivariant(lambda x: x, "1", "1o")
+
+    def test_permutation(self):
+        with pytest.raises(ConfigError, match="permutation needs the position of one argument or more"):
+            assert_equivariant(lambda x: x, "1o", "1o", permutation=([], [0]))
+        with pytest.raises(ConfigError, match=r"permutation.outputs needs positions from 0 to 0; got 1"):
+            assert_equivariant(lambda x: x, "1o", "1o", permutation=([0], [1]))
+        with pytest.raises(ShapeError, match="same number of rows; got .*argument 0.*argument 1"):
+            inputs = [torch.ones(2, 3), torch.ones(4, 3)]
+            assert_equivariant(lambda x, y: x, ["1o", "1o"], "1o", permutation=([0, 1], [0]), inputs=inputs)
+        with pytest.raises(ShapeError, match=r"needs outputs of 5 rows; output 0 is \[1, 3\]"):
+            assert_equivariant(lambda x: x.sum(0, keepdim=True), "1o", "1o", permutation=([0], [0]))
+
+    def test_dtype_without_a_default(self):
+        with pytest.raises(DtypeError, match="needs tol for torch.bfloat16"):
+            assert_equivariant(lambda x: x, "1o", "1o", dtype=torch.bfloat16)
+        assert_equivariant(lambda x: x, "1o", "1o", dtype=torch.bfloat16, tol=0.05)
