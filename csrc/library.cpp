@@ -1,14 +1,16 @@
 // Every op of irrepnet, in the order of irrepnet/ops. The kernels register themselves, one file per op and device;
 // shapes under tracing, derivatives, vmap and autocast are registered from Python (irrepnet/ops/_register.py).
-// Sizes that may vary between calls are SymInt, so that export does not freeze them.
+// Sizes that may vary between calls are SymInt, so that export does not freeze them; lmax is fixed by the model.
 
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(irrepnet, m) {
-  // [..., 3] -> [..., (lmax+1)^2]
+  // Solid harmonics R: xyz [..., 3] -> [..., (lmax+1)^2].
   m.def("spherical_harmonics(Tensor xyz, int lmax) -> Tensor");
-  // The gradients of T(v, g, r) = sum_i v_i g.(G_i r) with respect to v [..., 3], g and r [..., (lmax+1)^2].
-  m.def("spherical_harmonics_vjp(Tensor g, Tensor r, int lmax) -> Tensor");
-  m.def("spherical_harmonics_jvp(Tensor v, Tensor r, int lmax) -> Tensor");
-  m.def("spherical_harmonics_jvp_adjoint(Tensor v, Tensor g, int lmax) -> Tensor");
+  // Its derivatives are the gradients of T(v, g, r) = sum_i v_i g.(G_i r), where d_i R = G_i R, with respect to
+  // v [..., 3], g and r [..., (lmax+1)^2]; `backward` is the first of them at r = R(xyz).
+  m.def("spherical_harmonics_backward(Tensor g, Tensor xyz, int lmax) -> Tensor");
+  m.def("spherical_harmonics_gradient_v(Tensor g, Tensor r, int lmax) -> Tensor");
+  m.def("spherical_harmonics_gradient_g(Tensor v, Tensor r, int lmax) -> Tensor");
+  m.def("spherical_harmonics_gradient_r(Tensor v, Tensor g, int lmax) -> Tensor");
 }

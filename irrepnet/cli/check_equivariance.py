@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 __all__ = ["add_parser", "run"]
 
@@ -12,8 +13,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "check-equivariance",
         help="check a model's symmetries, forces and stress",
-        description="Check a model under rotation, inversion, translation and permutation in float64 and float32, and its "
-        "forces and stress against finite differences. Exit code 1 if a check fails.",
+        description="Check a model under rotation, inversion, translation and permutation in float64 and float32, and "
+        "its forces and stress against finite differences. Exit code 1 if a check fails.",
     )
     parser.add_argument("model", metavar="MODEL", help="model file, DIR/best.model")
     parser.add_argument(
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from irrepnet.data.formats import read_frames
     from irrepnet.models.checkpoint import load_model
 
-    model = load_model(arguments.model)
+    model: Any = load_model(arguments.model)
     frame = example_frame(model) if arguments.data is None else read_frames(arguments.data)[0]
     checks = check_model(model, frame, trials=arguments.trials)
     print(f"{arguments.model} on {frame.source}, {len(frame)} atoms, {arguments.trials} trials of each kind\n")

@@ -9,11 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from irrepnet.data.formats import read_frames
 from irrepnet.data.frame import Frame
 from irrepnet.deploy.predictor import Predictor
+from irrepnet.models.force_field import ForceField
 from irrepnet.testing.equivariance import equivariance_error
 from irrepnet.testing.signature import Permutation
 
@@ -45,7 +46,7 @@ class Check(NamedTuple):
         return self.error <= self.tolerance
 
 
-def check_model(model: nn.Module, frame: Frame, *, trials: int = 3) -> list[Check]:
+def check_model(model: ForceField, frame: Frame, *, trials: int = 3) -> list[Check]:
     """Check equivariance in float64 and float32, and forces and stress against finite differences in float64.
 
     Args:
@@ -56,7 +57,7 @@ def check_model(model: nn.Module, frame: Frame, *, trials: int = 3) -> list[Chec
     Returns:
         One row per promise.
     """
-    checks = []
+    checks: list[Check] = []
     for dtype in TOLERANCES:
         predict = Predictor(copy.deepcopy(model).to(dtype).cpu())
         checks += _equivariance(predict, frame, dtype, trials)
@@ -65,8 +66,8 @@ def check_model(model: nn.Module, frame: Frame, *, trials: int = 3) -> list[Chec
     return checks
 
 
-def example_frame(model: nn.Module) -> Frame:
-    """Return a structure to check a model on: the shipped water where the model knows it, else atoms on a shaken lattice.
+def example_frame(model: ForceField) -> Frame:
+    """Return a structure to check a model on: shipped water where the model knows it, else atoms on a shaken lattice.
 
     Example:
         >>> from irrepnet.models import ForceField, ForceFieldConfig
@@ -80,7 +81,7 @@ def example_frame(model: nn.Module) -> Frame:
     lattice = spacing * np.stack(np.meshgrid(*[np.arange(3.0)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     pos = lattice + rng.uniform(-0.1, 0.1, lattice.shape) * spacing
     species = rng.choice(model.atomic_numbers, len(pos))
-    return Frame(species=species, pos=pos, cell=3 * spacing * np.eye(3), pbc=True, source="shaken lattice")
+    return Frame(species=species, pos=pos, cell=3 * spacing * np.eye(3), pbc=np.ones(3, bool), source="shaken lattice")
 
 
 def format_checks(checks: list[Check]) -> str:
@@ -104,8 +105,8 @@ def format_checks(checks: list[Check]) -> str:
 def _equivariance(predict: Predictor, frame: Frame, dtype: torch.dtype, trials: int) -> Iterator[Check]:
     """Transform positions (and cell), find neighbours anew, and compare energy and forces."""
 
-    def energy_and_forces(pos: Tensor, species: Tensor, *cell: Tensor) -> tuple[Tensor, Tensor]:
-        prediction = predict(species, pos, *cell, pbc=frame.pbc)
+    def energy_and_forces(pos: Tensor, species: Tensor, cell: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        prediction = predict(species.numpy(), pos.numpy(), None if cell is None else cell.numpy(), frame.pbc)
         return prediction.energy[:, None], prediction.forces
 
     cell = [] if frame.cell is None else [torch.tensor(frame.cell)]  # rows are vectors

@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
                 f"--set {'.'.join(keys)}: eval knows the data section only; write for example data.keys.forces=F"
             )
     apply_overrides(tree, changes)
-    model = load_model(arguments.model, usable_device(arguments.device))
+    model: Any = load_model(arguments.model, usable_device(arguments.device))
     frames = load_frames(validate_section(DataConfig, tree["data"], source="--set data"))
     for finding in validate_frames(frames, require=arguments.labels.split(","), known_species=model.atomic_numbers):
         print(f"note: {finding}")

@@ -62,8 +62,9 @@ def read_npz(file: Path, label: str, keys: Keys, units: Units | None) -> list[Fr
         source = f"{label} frame {index}"
         for name in factors.keys() & row.keys():
             row[name] = _scaled(row[name], factors[name], f"{source}: {getattr(keys, name)}")
-        if "cell" in row and "pbc" not in row:
-            row["pbc"] = np.ones(3, dtype=bool)
+        if "cell" in row:
+            row.setdefault("pbc", row["cell"].any(axis=-1))  # a vector of zeros is no period
+            row["cell"] = row["cell"] if row["cell"].any() else None
         group = str(row.pop("group")) if "group" in row else None
         frames.append(Frame(**row, source=source, group=group, available=tuple(arrays)))
     return frames

@@ -109,7 +109,7 @@ class Keys(BaseModel):
         species: Atomic numbers (npz only, as are ``pos``, ``cell`` and ``pbc``: extxyz names these itself).
         pos: Positions.
         cell: Lattice vectors as rows.
-        pbc: Periodic directions; absent: all, where there is a cell.
+        pbc: Periodic directions; absent: the lattice vectors that are not zero.
         energy: Total energies.
         forces: Forces.
         stress: Stresses.
@@ -125,7 +125,7 @@ class Keys(BaseModel):
     species: str = Field(default="species", description="atomic numbers (npz)")
     pos: str = Field(default="pos", description="positions (npz)")
     cell: str = Field(default="cell", description="lattice vectors as rows (npz)")
-    pbc: str = Field(default="pbc", description="periodic directions (npz); absent: all, where there is a cell")
+    pbc: str = Field(default="pbc", description="periodic directions (npz); absent: lattice vectors that are not zero")
     energy: str = Field(default="energy", description="total energies")
     forces: str = Field(default="forces", description="forces")
     stress: str = Field(default="stress", description="stresses, dE/dstrain / V")

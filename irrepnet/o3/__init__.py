@@ -19,8 +19,8 @@ _GROUP = (
 __getattr__, __dir__, __all__ = lazy_face(
     __name__,
     {
-        "FullTensorProduct": "tensor_product_kinds",
-        "FullyConnectedTensorProduct": "tensor_product_kinds",
+        "FullTensorProduct": "full_tensor_product",
+        "FullyConnectedTensorProduct": "full_tensor_product",
         "Instruction": "instruction",
         "Irrep": "irrep",
         "Irreps": "irreps",

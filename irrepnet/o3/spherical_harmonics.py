@@ -139,7 +139,9 @@ def _resolve(irreps_out: Any, irreps_in: Any) -> tuple[Irreps, Irreps]:
         irreps_in = Irreps([(1, (1, odd[0] if odd else -1))])
     irreps_in = Irreps(irreps_in)
     if irreps_in not in (Irreps("1o"), Irreps("1e")):
-        raise IrrepsError(f"SphericalHarmonics needs irreps_in '1o' (vector) or '1e' (pseudovector); got '{irreps_in}'.")
+        raise IrrepsError(
+            f"SphericalHarmonics needs irreps_in '1o' (vector) or '1e' (pseudovector); got '{irreps_in}'."
+        )
     vector = irreps_in[0].ir
     if by_degree:
         return irreps_in, Irreps([Irrep(l, vector.p ** abs(l)) for l in irreps_out])
@@ -148,8 +150,8 @@ def _resolve(irreps_out: Any, irreps_in: Any) -> tuple[Irreps, Irreps]:
         right = Irrep(ir.l, vector.p**ir.l)
         if ir != right:
             raise IrrepsError(
-                f"spherical harmonics of degree {ir.l} of a {vector} are {right}; got {ir} in irreps_out '{irreps_out}'. "
-                f"Did you mean {right}?"
+                f"spherical harmonics of degree {ir.l} of a {vector} are {right}; got {ir} in irreps_out "
+                f"'{irreps_out}'. Did you mean {right}?"
             )
     return irreps_in, irreps_out
 

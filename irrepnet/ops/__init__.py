@@ -5,7 +5,7 @@ from irrepnet._lazy import lazy_face
 __getattr__, __dir__, __all__ = lazy_face(
     __name__,
     {
-        "Block": "tensor_product",
+        "Block": "blocks",
         "Coupling": "tensor_product",
         "EdgeOrder": "edge_order",
         "ProductPath": "tensor_product",

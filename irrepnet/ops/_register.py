@@ -1,9 +1,9 @@
 """The one recipe by which a kernel of the op library becomes a differentiable PyTorch op.
 
-Two ways of differentiating exist in PyTorch and neither does everything: an op registered with the dispatcher works
-under torch.compile and torch.export, a ``torch.autograd.Function`` works under torch.func. So each op is given both,
-made from the same derivative formulas, and the wrapper takes the one that fits. The formulas call wrappers again, so
-derivatives of every order follow.
+PyTorch differentiates in two ways and neither does everything: an op registered with the dispatcher serves eager
+code, ``torch.compile`` and ``torch.export``; a ``torch.autograd.Function`` serves ``torch.func`` and forward mode. So
+each op is given both, made from the same derivative formulas, and its wrapper takes the one that fits. The formulas
+call wrappers again, so derivatives of every order follow.
 """
 
 from __future__ import annotations
@@ -13,124 +13,124 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from irrepnet.ops._backend import library_status
 
 __all__ = ["Derivative", "register", "rowwise"]
 
-Rule = Callable[..., tuple[Tensor, int]]
+Op = Callable[..., Tensor]
+BatchRule = Callable[..., tuple[Tensor, int]]
 
 
 class Derivative(NamedTuple):
     """How an op depends on one of its arguments, to first order.
 
+    The formulas see the op's arguments, never its output: PyTorch detaches a saved output when ``make_fx`` traces it,
+    and second derivatives of the traced graph would be silently wrong.
+
     Attributes:
-        vjp: ``vjp(grad, output, *args)`` returns the gradient with respect to the argument.
-        jvp: ``jvp(tangent, output, *args)`` returns the tangent of the output. None says that the op is linear in the
-            argument, so that the op itself with the tangent in its place is the answer.
+        vjp: ``vjp(grad, *args)`` returns the gradient with respect to the argument.
+        jvp: ``jvp(tangent, *args)`` returns the tangent of the output. None says that the op is linear in the
+            argument, so that the op with the tangent in its place is the answer.
     """
 
-    vjp: Callable[..., Tensor]
-    jvp: Callable[..., Tensor] | None = None
+    vjp: Op
+    jvp: Op | None = None
 
 
 def register(
-    name: str,
-    *,
-    fake: Callable[..., Tensor],
-    derivatives: Mapping[int, Derivative],
-    batch: Callable[[Callable[..., Tensor]], Rule],
-    needs_output: bool = False,
-) -> Callable[..., Tensor]:
-    """Register one op of the library and return the function that calls it.
+    name: str, *, fake: Op, derivatives: Mapping[int, Derivative], batch: Callable[[Op], BatchRule]
+) -> Op:
+    """Register one op of the library and return the function that calls it, differentiable to every order.
 
     Args:
         name: The op's name in the library's schema.
-        fake: Returns an empty output of the right shape and dtype for the op's arguments.
+        fake: Returns an empty output of the right shape and dtype, given the op's arguments.
         derivatives: Argument position -> derivative, for every argument that may carry a gradient.
         batch: Given the wrapper, returns the rule for ``vmap``; see :func:`rowwise`.
-        needs_output: Keep the output for the derivative formulas; otherwise they get None for it.
 
     Returns:
-        The wrapper, differentiable to every order. Without the op library it must not be called (``choose`` of
-        ``_backend`` sees to that).
+        The wrapper. Without the op library it cannot be called; ``choose`` of ``_backend`` sees to that.
     """
-    qualified = f"irrepnet::{name}"
-    op: Any = None  # without the library there is nothing to register
+    if not library_status().loaded:
+        return _unavailable
+    op = getattr(torch.ops.irrepnet, name).default
 
     def call(*args: Any) -> Tensor:
-        if torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or not _transforming():
             return op(*args)
         return function.apply(*_autocast(args))
 
-    def save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        tensors = [value for value in inputs if isinstance(value, Tensor)]
-        ctx.others = [None if isinstance(value, Tensor) else value for value in inputs]
-        ctx.slots = [k for k, value in enumerate(inputs) if isinstance(value, Tensor)]
-        ctx.save_for_backward(*tensors, *([output] if needs_output else []))
-
-    def restore(ctx: Any) -> tuple[list[Any], Tensor | None]:
-        saved = list(ctx.saved_tensors)
-        output = saved.pop() if needs_output else None
-        args = list(ctx.others)
-        for slot, tensor in zip(ctx.slots, saved, strict=True):
-            args[slot] = tensor
-        return args, output
-
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        args, output = restore(ctx)
-        needed = ctx.needs_input_grad
-        return tuple(
-            derivatives[k].vjp(grad, output, *args) if k in derivatives and needed[k] else None
-            for k in range(len(args))
-        )
-
-    def tangent(ctx: Any, *tangents: Tensor | None) -> Tensor | None:
-        args, output = restore(ctx)
-        total = None
-        for k, derivative in derivatives.items():
-            direction = tangents[k]
-            if direction is None:
-                continue
-            if derivative.jvp is not None:
-                term = derivative.jvp(direction, output, *args)
-            else:
-                term = call(*args[:k], direction, *args[k + 1 :])
-            total = term if total is None else total + term
-        return total
-
+    rules = _Rules(call, derivatives)
     rule = batch(call)
 
     def batched(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
         return rule(info.batch_size, in_dims, *args)
 
-    def save_both(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        save(ctx, inputs, output)
-        ctx.save_for_forward(*ctx.to_save)
+    members = {"forward": op, "setup_context": rules.save, "backward": rules.vjp, "jvp": rules.jvp, "vmap": batched}
+    function = type(name, (torch.autograd.Function,), {key: staticmethod(value) for key, value in members.items()})
 
-    function = type(
-        name,
-        (torch.autograd.Function,),
-        {
-            "forward": staticmethod(lambda *args: op(*args)),
-            "setup_context": staticmethod(save_both),
-            "backward": staticmethod(backward),
-            "jvp": staticmethod(tangent),
-            "vmap": staticmethod(batched),
-        },
-    )
-    if library_status().loaded:
-        op = getattr(torch.ops.irrepnet, name).default
-        torch.library.register_fake(qualified, fake)
-        torch.library.register_autograd(qualified, backward, setup_context=save)
-        torch.library.register_vmap(qualified, batched)
-        for device in library_status().devices:
-            torch.library.register_autocast(qualified, device, torch.float32)
+    torch.library.register_fake(f"irrepnet::{name}", fake)
+    torch.library.register_autograd(f"irrepnet::{name}", rules.vjp, setup_context=rules.save)
+    torch.library.register_vmap(f"irrepnet::{name}", batched)
+    for device in library_status().devices:
+        torch.library.register_autocast(f"irrepnet::{name}", device, torch.float32)
     return call
 
 
+class _Rules:
+    """What autograd asks of an op, in terms of its derivative formulas."""
+
+    def __init__(self, call: Op, derivatives: Mapping[int, Derivative]):
+        self.call = call
+        self.derivatives = derivatives
+
+    def save(self, ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.constants = tuple(None if isinstance(value, Tensor) else value for value in inputs)
+        ctx.slots = tuple(k for k, value in enumerate(inputs) if isinstance(value, Tensor))
+        tensors = [inputs[k] for k in ctx.slots]
+        ctx.save_for_backward(*tensors)
+        ctx.save_for_forward(*tensors)
+
+    def vjp(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        args = _saved(ctx)
+        formulas, needed = self.derivatives, ctx.needs_input_grad
+        return tuple(formulas[k].vjp(grad, *args) if k in formulas and needed[k] else None for k in range(len(args)))
+
+    def jvp(self, ctx: Any, *tangents: Tensor | None) -> Tensor | None:
+        # PyTorch runs this rule with forward mode off, so an outer jvp would miss every plain operation in it and be
+        # silently wrong. It is switched on again, for arguments that have put off the tangents of this level.
+        args = [forward_ad.unpack_dual(a, level=0).primal if isinstance(a, Tensor) else a for a in _saved(ctx)]
+        with forward_ad._set_fwd_grad_enabled(True):
+            terms = [self._term(k, args, tangents[k]) for k in self.derivatives if tangents[k] is not None]
+            return sum(terms[1:], terms[0]) if terms else None
+
+    def _term(self, k: int, args: list[Any], tangent: Tensor | None) -> Tensor:
+        formula = self.derivatives[k].jvp
+        if formula is None:
+            return self.call(*args[:k], tangent, *args[k + 1 :])
+        return formula(tangent, *args)
+
+
+def _saved(ctx: Any) -> list[Any]:
+    args = list(ctx.constants)
+    for k, tensor in zip(ctx.slots, ctx.saved_tensors, strict=True):
+        args[k] = tensor
+    return args
+
+
+def _unavailable(*args: Any) -> Tensor:
+    raise AssertionError(library_status().reason)
+
+
+def _transforming() -> bool:
+    """Whether torch.func or forward mode is at work; PyTorch's own ``Function.apply`` asks the same."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
 def _autocast(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Cast half precision to float32 where autocast is on, before autograd sees the arguments."""
+    """Cast half precision to float32 where autocast is on, as the dispatcher does for a registered op."""
     device = next(value.device.type for value in args if isinstance(value, Tensor))
     if not torch.is_autocast_enabled(device):
         return args
@@ -138,8 +138,8 @@ def _autocast(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(value.float() if isinstance(value, Tensor) and value.dtype in half else value for value in args)
 
 
-def rowwise(call: Callable[..., Tensor]) -> Rule:
-    """Return the vmap rule of an op whose tensors all have the same leading axes: batching adds one more."""
+def rowwise(call: Op) -> BatchRule:
+    """Return the vmap rule of an op whose tensors all share their leading axes: a batch is one more of these."""
 
     def rule(batch_size: int, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
         def lead(value: Any, dim: int | None) -> Any:

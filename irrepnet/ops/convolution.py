@@ -70,7 +70,9 @@ def convolve(
         rows.append(("weights", weights, edges, "E"))
     for name, operand, needed, letter in rows:
         if operand.ndim != 2 or operand.shape[0] != needed:
-            raise ShapeError(f"convolve needs {name} [{letter} = {needed}, {operand.shape[-1]}]; got {list(operand.shape)}.")
+            raise ShapeError(
+                f"convolve needs {name} [{letter} = {needed}, {operand.shape[-1]}]; got {list(operand.shape)}."
+            )
     choose(backend, "convolve", node_feats, edge_sh, weights)
     with torch.autocast(node_feats.device.type, enabled=False):
         return reference.convolve(node_feats, edge_sh, weights, order, plan, tables)

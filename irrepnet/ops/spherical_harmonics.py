@@ -63,49 +63,63 @@ def _check(xyz: Tensor, lmax: int) -> None:
         raise ShapeError(f"spherical_harmonics needs an integer lmax >= 0; got lmax = {lmax!r}.")
 
 
-# A derivative of a solid harmonic of degree l is a constant combination of those of degree l - 1: d_i R = G_i R. So
-# one trilinear form, T(v, g, r) = sum_i v_i g.(G_i r), carries all derivatives: the three ops below are its gradients
-# with respect to v, g and r, and each of their derivatives is another of them.
+# The gradient of a solid harmonic is a constant combination of those one degree lower: d_i R = G_i R. So the trilinear
+# form T(v, g, r) = sum_i v_i g.(G_i r) carries all derivatives: `_gradient_v`, `_gradient_g`, `_gradient_r` are its
+# gradients, each of their derivatives is another of them, and `_backward(g, xyz)` is `_gradient_v(g, R(xyz))` in one
+# pass. Its derivative along u, the Hessian of g.R(xyz) times u, is the gradient of T(u, g, R(xyz)), so it is itself
+# with `_gradient_r(u, g)` for g.
 
 _harmonics = register(
     "spherical_harmonics",
     fake=lambda xyz, lmax: xyz.new_empty((*xyz.shape[:-1], (lmax + 1) ** 2)),
     derivatives={
         0: Derivative(
-            vjp=lambda grad, output, xyz, lmax: _harmonics_vjp(grad, output, lmax),
-            jvp=lambda tangent, output, xyz, lmax: _harmonics_jvp(tangent, output, lmax),
+            vjp=lambda g, xyz, lmax: _backward(g, xyz, lmax),
+            jvp=lambda v, xyz, lmax: _gradient_g(v, _harmonics(xyz, lmax), lmax),
         )
     },
     batch=rowwise,
-    needs_output=True,
 )
 
-_harmonics_vjp = register(
-    "spherical_harmonics_vjp",  # (g, r) -> dT/dv, shape [..., 3]
+_backward = register(
+    "spherical_harmonics_backward",
+    fake=lambda g, xyz, lmax: xyz.new_empty(xyz.shape),
+    derivatives={
+        0: Derivative(vjp=lambda v, g, xyz, lmax: _gradient_g(v, _harmonics(xyz, lmax), lmax)),
+        1: Derivative(
+            vjp=lambda v, g, xyz, lmax: _backward(_gradient_r(v, g, lmax), xyz, lmax),
+            jvp=lambda v, g, xyz, lmax: _backward(_gradient_r(v, g, lmax), xyz, lmax),
+        ),
+    },
+    batch=rowwise,
+)
+
+_gradient_v = register(
+    "spherical_harmonics_gradient_v",
     fake=lambda g, r, lmax: g.new_empty((*g.shape[:-1], 3)),
     derivatives={
-        0: Derivative(vjp=lambda v, _, g, r, lmax: _harmonics_jvp(v, r, lmax)),
-        1: Derivative(vjp=lambda v, _, g, r, lmax: _harmonics_jvp_adjoint(v, g, lmax)),
+        0: Derivative(vjp=lambda v, g, r, lmax: _gradient_g(v, r, lmax)),
+        1: Derivative(vjp=lambda v, g, r, lmax: _gradient_r(v, g, lmax)),
     },
     batch=rowwise,
 )
 
-_harmonics_jvp = register(
-    "spherical_harmonics_jvp",  # (v, r) -> dT/dg, shape [..., (lmax+1)**2]
-    fake=lambda v, r, lmax: torch.empty_like(r),
+_gradient_g = register(
+    "spherical_harmonics_gradient_g",
+    fake=lambda v, r, lmax: r.new_empty(r.shape),
     derivatives={
-        0: Derivative(vjp=lambda g, _, v, r, lmax: _harmonics_vjp(g, r, lmax)),
-        1: Derivative(vjp=lambda g, _, v, r, lmax: _harmonics_jvp_adjoint(v, g, lmax)),
+        0: Derivative(vjp=lambda g, v, r, lmax: _gradient_v(g, r, lmax)),
+        1: Derivative(vjp=lambda g, v, r, lmax: _gradient_r(v, g, lmax)),
     },
     batch=rowwise,
 )
 
-_harmonics_jvp_adjoint = register(
-    "spherical_harmonics_jvp_adjoint",  # (v, g) -> dT/dr, shape [..., (lmax+1)**2]
-    fake=lambda v, g, lmax: torch.empty_like(g),
+_gradient_r = register(
+    "spherical_harmonics_gradient_r",
+    fake=lambda v, g, lmax: g.new_empty(g.shape),
     derivatives={
-        0: Derivative(vjp=lambda r, _, v, g, lmax: _harmonics_vjp(g, r, lmax)),
-        1: Derivative(vjp=lambda r, _, v, g, lmax: _harmonics_jvp(v, r, lmax)),
+        0: Derivative(vjp=lambda r, v, g, lmax: _gradient_v(g, r, lmax)),
+        1: Derivative(vjp=lambda r, v, g, lmax: _gradient_g(v, r, lmax)),
     },
     batch=rowwise,
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -15,22 +16,10 @@ from torch import Tensor
 
 from irrepnet.errors import DtypeError, ShapeError
 from irrepnet.ops._backend import choose
+from irrepnet.ops.blocks import Block
 from irrepnet.ops.reference import tensor_product as reference
 
 __all__ = ["Block", "Coupling", "ProductPath", "ProductPlan", "check_operands", "tensor_product"]
-
-
-class Block(NamedTuple):
-    """Where features of one kind lie: columns ``offset ... offset + mul * dim``, seen as ``[mul, dim]``."""
-
-    offset: int
-    mul: int
-    dim: int
-
-    @property
-    def end(self) -> int:
-        """First column after the block."""
-        return self.offset + self.mul * self.dim
 
 
 @dataclass(frozen=True)
@@ -122,7 +111,7 @@ class ProductPlan:
         couplings: The coupling tensors that the paths share.
 
     Raises:
-        ShapeError: If a block does not fit, weights leave gaps, or two output blocks overlap without being the same.
+        ShapeError: If a block does not fit, weights leave gaps, or two blocks overlap without being the same.
 
     Example:
         >>> one, vector = Block(0, 8, 1), Block(0, 1, 3)
@@ -144,19 +133,20 @@ class ProductPlan:
             dims = (path.in1.dim, path.in2.dim, path.out.dim)
             if self.couplings[path.coupling].dims != dims:
                 raise ShapeError(f"path {number} couples {dims}; its coupling is {self.couplings[path.coupling].dims}.")
-            for name, block, dim in (("in1", path.in1, self.dim1), ("in2", path.in2, self.dim2), ("out", path.out, self.dim_out)):
+            columns = {"in1": self.dim1, "in2": self.dim2, "out": self.dim_out}
+            for name, dim in columns.items():
+                block = getattr(path, name)
                 if block.offset < 0 or block.end > dim:
                     raise ShapeError(f"path {number} needs {name} within {dim} columns; got {block}.")
-            if path.weight_offset is not None:
-                if path.weight_offset != weights:
-                    raise ShapeError(f"path {number} needs its weights at {weights}, after those before it; got {path}.")
-                weights += math.prod(path.weight_shape)
+            if path.weight_offset not in (None, weights):
+                raise ShapeError(f"path {number} needs its weights at {weights}, next to the last; got {path}.")
+            weights += math.prod(path.weight_shape) if path.weight_offset is not None else 0
         if weights != self.weight_numel:
             raise ShapeError(f"the paths hold {weights} weights; got weight_numel = {self.weight_numel}.")
-        blocks = sorted({path.out for path in self.paths})
-        for before, after in zip(blocks, blocks[1:], strict=False):
-            if after.offset < before.end:
-                raise ShapeError(f"output blocks must be the same or apart; got {before} and {after}.")
+        for blocks in ({path.in1 for path in self.paths}, {path.out for path in self.paths}):
+            for before, after in pairwise(sorted(blocks)):
+                if after.offset < before.end:
+                    raise ShapeError(f"blocks must be the same or apart; got {before} and {after}.")
 
     def channelwise_groups(self) -> list[tuple[Block, list[int]]]:
         """Return the channelwise paths (by number), together where they read the same block of the first input."""
@@ -253,12 +243,12 @@ def check_operands(
     """
     operands: list[Tensor | None] = []
     for name, (operand, size) in named.items():
-        if operand is None and size == 0:
+        if name == "weights" and size == 0:
             operands.append(None)
             continue
         if not isinstance(operand, Tensor) or not operand.is_floating_point():
-            found = operand.dtype if isinstance(operand, Tensor) else type(operand).__name__
-            raise DtypeError(f"{op} needs {name} as a floating-point tensor [..., {size}]; got {found}.")
+            kind = operand.dtype if isinstance(operand, Tensor) else type(operand).__name__
+            raise DtypeError(f"{op} needs {name} as a floating-point tensor [..., {size}]; got {kind}.")
         if operand.ndim == 0 or operand.shape[-1] != size:
             raise ShapeError(f"{op} needs {name} [..., {size}]; got {name} {list(operand.shape)}.")
         half = operand.dtype in (torch.float16, torch.bfloat16)
@@ -267,8 +257,9 @@ def check_operands(
     assert x is not None and y is not None
     if tables is None:
         tables = plan.tables(x.dtype, x.device)
-    found = {name: operand for name, operand in zip([*named, "tables"], [*operands, tables], strict=True) if operand is not None}
+    given = {**dict(zip(named, operands, strict=True)), "tables": tables}
+    found = {name: operand for name, operand in given.items() if operand is not None}
     if len({(operand.dtype, operand.device) for operand in found.values()}) > 1:
-        listed = ", ".join(f"{name} {str(operand.dtype)[6:]} on {operand.device}" for name, operand in found.items())
-        raise DtypeError(f"{op} needs operands of one dtype on one device; got {listed}. Move them with .to(...).")
+        kinds = ", ".join(f"{name} {str(operand.dtype)[6:]} on {operand.device}" for name, operand in found.items())
+        raise DtypeError(f"{op} needs operands of one dtype on one device; got {kinds}. Move them with .to(...).")
     return x, y, weights, tables

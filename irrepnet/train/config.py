@@ -27,17 +27,19 @@ class DataConfig(Section):
     train: str = Field(
         description="file of training frames (.npz, .extxyz), or a shipped one: package:water_xtb/train.npz"
     )
-    valid: str | None = Field(None, description="file of validation frames; null: hold back a part of `train`")
-    test: str | None = Field(None, description="file for the final evaluation; null: the validation frames")
-    format: str = Field("auto", description="file format: auto (by suffix), npz or extxyz")
-    keys: Keys = Field(default_factory=Keys, description="names of the arrays in the files")
-    units: Units | None = Field(None, description="units of the numbers in the files; null: the files say them")
+    valid: str | None = Field(default=None, description="file of validation frames; null: hold back a part of `train`")
+    test: str | None = Field(default=None, description="file for the final evaluation; null: the validation frames")
+    format: str = Field(default="auto", description="file format: auto (by suffix), npz or extxyz")
+    keys: Keys = Field(default=Keys(), description="names of the arrays in the files")
+    units: Units | None = Field(default=None, description="units of the numbers in the files; null: the files say them")
     train_groups: tuple[str, ...] | None = Field(
-        None, description="groups (trajectories) of `train` to learn from; null: all others"
+        default=None, description="groups (trajectories) of `train` to learn from; null: all others"
     )
-    valid_groups: tuple[str, ...] | None = Field(None, description="groups (trajectories) of `train` to validate on")
+    valid_groups: tuple[str, ...] | None = Field(
+        default=None, description="groups (trajectories) of `train` to validate on"
+    )
     valid_fraction: float = Field(
-        0.1,
+        default=0.1,
         gt=0,
         lt=1,
         description="share of `train` to validate on (whole groups where there are any) if neither is given",
@@ -53,13 +55,15 @@ class DataConfig(Section):
 class LossConfig(Section):
     """Weights of the loss; each part is a mean of squares (or Huber) in the units said."""
 
-    energy: float = Field(1.0, ge=0, description="weight of the energy error per atom, (eV/atom)^2")
-    forces: float = Field(1.0, ge=0, description="weight of the force error per component, (eV/Å)^2")
+    energy: float = Field(default=1.0, ge=0, description="weight of the energy error per atom, (eV/atom)^2")
+    forces: float = Field(default=1.0, ge=0, description="weight of the force error per component, (eV/Å)^2")
     stress: float = Field(
-        0.0, ge=0, description="weight of the virial error per atom and component, (eV/atom)^2; 0: no stress"
+        default=0.0, ge=0, description="weight of the virial error per atom and component, (eV/atom)^2; 0: no stress"
     )
-    kind: Literal["mse", "huber"] = Field("mse", description="mse: mean square; huber: linear beyond `huber_delta`")
-    huber_delta: float = Field(0.1, gt=0, description="where huber turns linear, eV/atom and eV/Å")
+    kind: Literal["mse", "huber"] = Field(
+        default="mse", description="mse: mean square; huber: linear beyond `huber_delta`"
+    )
+    huber_delta: float = Field(default=0.1, gt=0, description="where huber turns linear, eV/atom and eV/Å")
 
     @model_validator(mode="after")
     def _something_to_learn(self) -> LossConfig:
@@ -71,29 +75,36 @@ class LossConfig(Section):
 class TrainingConfig(Section):
     """How long and how to optimise."""
 
-    steps: int | None = Field(None, gt=0, description="budget in optimiser steps (give this or minutes)")
-    minutes: float | None = Field(None, gt=0, description="budget in minutes of wall-clock time (give this or steps)")
-    batch_size: int = Field(1, gt=0, description="frames per step")
-    lr: float = Field(0.01, gt=0, description="highest learning rate")
-    warmup: float = Field(0.02, ge=0, lt=1, description="share of the budget over which the rate rises to lr")
-    lr_floor: float = Field(0.01, ge=0, le=1, description="last learning rate as a share of lr (cosine decay)")
-    optimiser: Literal["adam", "adamw"] = Field("adam", description="torch.optim.Adam or AdamW")
-    amsgrad: bool = Field(True, description="the AMSGrad variant of the optimiser")
-    weight_decay: float = Field(0.0, ge=0, description="weight decay of the optimiser")
+    steps: int | None = Field(default=None, gt=0, description="budget in optimiser steps (give this or minutes)")
+    minutes: float | None = Field(
+        default=None, gt=0, description="budget in minutes of wall-clock time (give this or steps)"
+    )
+    batch_size: int = Field(default=1, gt=0, description="frames per step")
+    lr: float = Field(default=0.01, gt=0, description="highest learning rate")
+    warmup: float = Field(default=0.02, ge=0, lt=1, description="share of the budget over which the rate rises to lr")
+    lr_floor: float = Field(default=0.01, ge=0, le=1, description="last learning rate as a share of lr (cosine decay)")
+    optimiser: Literal["adam", "adamw"] = Field(default="adam", description="torch.optim.Adam or AdamW")
+    amsgrad: bool = Field(default=True, description="the AMSGrad variant of the optimiser")
+    weight_decay: float = Field(default=0.0, ge=0, description="weight decay of the optimiser")
     ema_decay: float = Field(
-        0.99, ge=0, lt=1, description="decay of the averaged weights that are validated and kept; 0: no averaging"
+        default=0.99,
+        ge=0,
+        lt=1,
+        description="decay of the averaged weights that are validated and kept; 0: no averaging",
     )
     clip_norm: float | None = Field(
-        10.0, gt=0, description="largest norm of the gradient, in its own units; null: no clipping"
+        default=10.0, gt=0, description="largest norm of the gradient, in its own units; null: no clipping"
     )
-    loss: LossConfig = Field(default_factory=LossConfig, description="weights of the loss")
+    loss: LossConfig = Field(default=LossConfig(), description="weights of the loss")
     validate_every_epochs: float | None = Field(
-        None, gt=0, description="epochs between validations; null and no steps: 1"
+        default=None, gt=0, description="epochs between validations; null and no steps: 1"
     )
-    validate_every_steps: int | None = Field(None, gt=0, description="steps between validations (instead of epochs)")
-    save_every_minutes: float = Field(5.0, gt=0, description="longest time between saved states, minutes")
-    seed: int = Field(0, ge=0, lt=2**31, description="seed of weights, shuffling and splitting")
-    device: str = Field("cpu", description="torch device: cpu, cuda, cuda:1")
+    validate_every_steps: int | None = Field(
+        default=None, gt=0, description="steps between validations (instead of epochs)"
+    )
+    save_every_minutes: float = Field(default=5.0, gt=0, description="longest time between saved states, minutes")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of weights, shuffling and splitting")
+    device: str = Field(default="cpu", description="torch device: cpu, cuda, cuda:1")
 
     @model_validator(mode="after")
     def _one_budget_one_interval(self) -> TrainingConfig:
@@ -110,19 +121,19 @@ class TrainingConfig(Section):
 class MDConfig(Section):
     """The molecular dynamics that a trained model is put through: constant energy, from a held-back frame."""
 
-    enabled: bool = Field(True, description="run molecular dynamics after training")
-    steps: int = Field(2000, gt=0, description="number of time steps")
-    timestep: float = Field(0.5, gt=0, description="time step, fs")
-    temperature: float = Field(300.0, gt=0, description="temperature of the first velocities, K")
-    max_force: float = Field(100.0, gt=0, description="force on an atom at which the run is stopped, eV/Å")
-    seed: int = Field(0, ge=0, lt=2**31, description="seed of the first velocities")
+    enabled: bool = Field(default=True, description="run molecular dynamics after training")
+    steps: int = Field(default=2000, gt=0, description="number of time steps")
+    timestep: float = Field(default=0.5, gt=0, description="time step, fs")
+    temperature: float = Field(default=300.0, gt=0, description="temperature of the first velocities, K")
+    max_force: float = Field(default=100.0, gt=0, description="force on an atom at which the run is stopped, eV/Å")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the first velocities")
 
 
 class ReportConfig(Section):
     """The page that is written into the run folder."""
 
-    enabled: bool = Field(True, description="write report.html")
-    title: str = Field("irrepnet training run", description="heading of the report")
+    enabled: bool = Field(default=True, description="write report.html")
+    title: str = Field(default="irrepnet training run", description="heading of the report")
 
 
 def _model_section(kind: str) -> type[BaseModel]:
@@ -131,9 +142,11 @@ def _model_section(kind: str) -> type[BaseModel]:
     fields: dict[str, Any] = {"kind": (Literal[kind], Field(kind, description="which model"))}
     for name in DETERMINED_BY_DATA:
         field = config_class.model_fields[name]
-        constrained = Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+        annotation: Any = field.annotation
+        for constraint in field.metadata:
+            annotation = Annotated[annotation, constraint]
         description = f"{field.description}; null: from the training frames"
-        fields[name] = (Optional[constrained], Field(None, description=description))  # noqa: UP045 - built at run time
+        fields[name] = (Optional[annotation], Field(None, description=description))  # noqa: UP045 - built at run time
     return create_model(f"{config_class.__name__}Section", __base__=config_class, __doc__="The network.", **fields)
 
 
@@ -155,13 +168,14 @@ class RunConfig(Section):
             :func:`~irrepnet.train.config_file.load_config` turns it into one line per error.
 
     Example:
-        >>> config = RunConfig.model_validate({"model": {"cutoff": 4.0}, "data": {"train": "a.npz"}, "training": {"steps": 10}})
+        >>> sections = {"model": {"cutoff": 4.0}, "data": {"train": "a.npz"}, "training": {"steps": 10}}
+        >>> config = RunConfig.model_validate(sections)
         >>> config.training.steps, config.training.minutes, config.md.timestep
         (10, None, 0.5)
     """
 
-    model: ForceFieldSection = Field(default_factory=ForceFieldSection, description="the network")  # type: ignore[valid-type]
+    model: ForceFieldSection = Field(default=ForceFieldSection(), description="the network")  # type: ignore[valid-type]
     data: DataConfig = Field(description="frames, keys, units and the split")
     training: TrainingConfig = Field(description="budget, optimiser, loss and validation")
-    md: MDConfig = Field(default_factory=MDConfig, description="molecular dynamics after training")
-    report: ReportConfig = Field(default_factory=ReportConfig, description="the HTML page")
+    md: MDConfig = Field(default=MDConfig(), description="molecular dynamics after training")
+    report: ReportConfig = Field(default=ReportConfig(), description="the HTML page")

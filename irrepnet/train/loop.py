@@ -1,4 +1,4 @@
-"""The training loop. :func:`train` reads from top to bottom; what it calls stands below it, in the order of its steps."""
+"""The training loop: :func:`train` reads from top to bottom; what it calls stands below it in the same order."""
 
 from __future__ import annotations
 

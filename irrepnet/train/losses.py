@@ -24,7 +24,7 @@ def force_field_loss(prediction: Prediction, batch: LabelledGraphs, weights: Los
     are taken per atom, so that frames of any size weigh the same and a weight carries over between systems.
 
     Args:
-        prediction: The model's energy ``[B]``, forces ``[N, 3]`` and, where ``weights.stress > 0``, stress ``[B, 3, 3]``.
+        prediction: The model's energy ``[B]``, forces ``[N, 3]`` and, if ``weights.stress > 0``, stress ``[B, 3, 3]``.
         batch: The references; every label with a positive weight must be there.
         weights: Weights and shape of the loss.
 
@@ -39,10 +39,13 @@ def force_field_loss(prediction: Prediction, batch: LabelledGraphs, weights: Los
     counts = batch.atom_counts
     loss = torch.zeros((), dtype=torch.float64, device=counts.device)
     if weights.energy > 0:
+        assert batch.energy is not None  # frames without a needed label were refused when they were read
         loss = loss + weights.energy * _mean_error((prediction.energy - batch.energy) / counts, weights)
     if weights.forces > 0:
+        assert batch.forces is not None
         loss = loss + weights.forces * _mean_error(prediction.forces - batch.forces, weights)
     if weights.stress > 0:
+        assert batch.stress is not None and prediction.stress is not None and batch.graph.cell is not None
         volume_per_atom = torch.linalg.det(batch.graph.cell).abs() / counts  # [B]
         virial = (prediction.stress - batch.stress) * volume_per_atom[:, None, None]
         loss = loss + weights.stress * _mean_error(virial, weights)

@@ -66,7 +66,7 @@ class ErrorSums:
 
 
 class ErrorRow(NamedTuple):
-    """Errors of one label; ``spread`` is the standard deviation of the reference, what a constant guess would err by."""
+    """Errors of one label; ``spread`` is the standard deviation of the reference, the RMSE of a constant."""
 
     label: str
     unit: str
@@ -130,10 +130,10 @@ def evaluate(
     weight = next(model.parameters())
     sums, parts = ErrorSums(), _Parts()
     total, num_frames = 0.0, 0
-    for batch in batches(items, batch_size):
+    for joined in batches(items, batch_size):
         if interrupted():
             return None
-        batch = batch.to(weight.device)
+        batch = joined.to(weight.device)
         prediction = _detached(model(batch.graph, compute_stress=batch.stress is not None))
         sums.add_batch(prediction, batch)
         parts.add_batch(prediction, batch)
@@ -184,7 +184,8 @@ def format_errors(rows: Sequence[ErrorRow]) -> str:
 
 def _error_row(label: str, difference: NDArray[np.float64], reference: NDArray[np.float64]) -> ErrorRow:
     mae, rmse = np.abs(difference).mean(), np.sqrt(np.square(difference).mean())
-    return ErrorRow(label, METRIC_UNITS[label.split(maxsplit=1)[0]], *(_MILLI * float(x) for x in (mae, rmse, reference.std())))
+    unit = METRIC_UNITS[label.split(maxsplit=1)[0]]  # "forces on H" are forces
+    return ErrorRow(label, unit, _MILLI * float(mae), _MILLI * float(rmse), _MILLI * float(reference.std()))
 
 
 class _Parts:

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from irrepnet.data.elements import SYMBOLS, atomic_number
 from irrepnet.data.frame import Frame
 from irrepnet.data.statistics import average_num_neighbors, fit_species_shifts, force_rms
+from irrepnet.models.force_field import ForceField
 from irrepnet.models.registry import MODELS
 from irrepnet.train.config import RunConfig
 from irrepnet.train.config_file import validate_section
@@ -21,7 +21,7 @@ from irrepnet.train.samples import LabelledGraphs, label_graphs
 __all__ = ["fingerprint", "model_from_data"]
 
 
-def model_from_data(config: RunConfig, frames: Sequence[Frame]) -> tuple[nn.Module, list[LabelledGraphs]]:
+def model_from_data(config: RunConfig, frames: Sequence[Frame]) -> tuple[ForceField, list[LabelledGraphs]]:
     """Build the model of a run, with what the configuration leaves open taken from the training frames.
 
     Args:
@@ -34,13 +34,13 @@ def model_from_data(config: RunConfig, frames: Sequence[Frame]) -> tuple[nn.Modu
     Raises:
         ConfigError: If the completed model configuration is not valid.
     """
-    given = config.model.model_dump()
-    kind = given.pop("kind")
+    given: dict[str, Any] = config.model.model_dump()  # type: ignore[attr-defined]  # its class is made at run time
     items = label_graphs(frames, given["cutoff"])
-    config_class, model_class = MODELS[kind]
+    config_class, model_class = MODELS[given.pop("kind")]
     complete = validate_section(config_class, _completed(given, frames, items), source="model")
     torch.manual_seed(config.training.seed)
-    return model_class(complete), items
+    model: Any = model_class(complete)
+    return model, items
 
 
 def _completed(given: dict[str, Any], frames: Sequence[Frame], items: Sequence[LabelledGraphs]) -> dict[str, Any]:

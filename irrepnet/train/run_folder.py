@@ -48,7 +48,7 @@ class RunFolder:
             raise ConfigError(f"{self.path}: needed a folder for the run; found a file; choose another --out")
         if not resume and any(file.exists() for file in (self.config, self.log, self.state, self.best)):
             raise ConfigError(
-                f"{self.path}: needed an empty folder; found a run in it; add --resume to go on, or choose another --out"
+                f"{self.path}: needed a new folder; found a run in it; add --resume to go on, or choose another --out"
             )
 
     def create(self, config: RunConfig) -> None:

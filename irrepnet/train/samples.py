@@ -47,20 +47,21 @@ class LabelledGraphs:
 
     def to(self, device: str | torch.device) -> LabelledGraphs:
         """Return the same on another device."""
-        labels = (None if label is None else label.to(device) for label in (self.energy, self.forces, self.stress))
-        return LabelledGraphs(self.graph.to(device), *labels, self.sources)
+        energy, forces, stress = (label if label is None else label.to(device) for label in self._labels)
+        return LabelledGraphs(self.graph.to(device), energy, forces, stress, self.sources)
 
     @staticmethod
     def collate(items: Sequence[LabelledGraphs]) -> LabelledGraphs:
         """Join structures into one batch, in order; a label that one of them lacks is left out."""
         if len(items) == 1:
             return items[0]
-        labels = (
-            None if any(label is None for label in column) else torch.cat(column)
-            for column in ([i.energy for i in items], [i.forces for i in items], [i.stress for i in items])
-        )
         graph = Graph.collate([item.graph for item in items])
-        return LabelledGraphs(graph, *labels, tuple(source for item in items for source in item.sources))
+        energy, forces, stress = map(_joined, zip(*(item._labels for item in items), strict=True))
+        return LabelledGraphs(graph, energy, forces, stress, tuple(text for item in items for text in item.sources))
+
+    @property
+    def _labels(self) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        return self.energy, self.forces, self.stress
 
 
 def label_graphs(frames: Sequence[Frame], cutoff: float) -> list[LabelledGraphs]:
@@ -89,6 +90,11 @@ def _label_graph(frame: Frame, cutoff: float) -> LabelledGraphs:
         None if frame.stress is None else torch.tensor(frame.stress)[None],
         (frame.source,),
     )
+
+
+def _joined(labels: Sequence[Tensor | None]) -> Tensor | None:
+    present = [label for label in labels if label is not None]
+    return torch.cat(present) if len(present) == len(labels) else None
 
 
 def batches(items: Sequence[LabelledGraphs], batch_size: int) -> Iterator[LabelledGraphs]:

@@ -184,12 +184,13 @@ def _restore_random_states(tensors: dict[str, Tensor]) -> None:
 
 def _read_state(run: RunFolder) -> tuple[dict[str, Tensor], dict[str, Any], str | None]:
     try:
-        return *load_tensors(run.state), None
+        tensors, metadata = load_tensors(run.state)
+        return tensors, metadata, None
     except (CheckpointError, FileNotFoundError) as error:
         if not run.previous_state.exists():
             raise
-        remark = f"{error}; going on from {run.previous_state.name}"
-        return *load_tensors(run.previous_state), remark
+        tensors, metadata = load_tensors(run.previous_state)
+        return tensors, metadata, f"{error}; going on from {run.previous_state.name}"
 
 
 def _refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
@@ -207,8 +208,6 @@ def _refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
 def _flat(tree: dict[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
     values = {}
     for key, value in tree.items():
-        if isinstance(value, dict):
-            values.update(_flat(value, (*prefix, key)))
-        else:
-            values[(*prefix, key)] = value
+        keys = (*prefix, key)
+        values.update(_flat(value, keys) if isinstance(value, dict) else {keys: value})
     return values

@@ -147,6 +147,15 @@ def test_misfits_are_named(save, changes, error, match):
         read_frames(save(**changes))
 
 
+def test_without_pbc_zero_vectors_are_no_periods(save):
+    frames = read_frames(save(cell=np.stack([np.diag([5.0, 5.0, 0.0]), np.zeros((3, 3))])))
+    assert frames[0].pbc.tolist() == [True, True, False]
+    assert frames[1].cell is None
+    assert not frames[1].pbc.any()
+    with pytest.raises(DataError, match=r"frame 1: pbc \[True, True, True\] needs a cell; found None"):
+        read_frames(save(cell=np.stack([5 * np.eye(3), np.zeros((3, 3))]), pbc=np.ones(3, dtype=bool)))
+
+
 def test_damaged_files(save, tmp_path):
     whole = save().read_bytes()
     for name, data in {

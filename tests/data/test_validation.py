@@ -81,13 +81,11 @@ def test_empty_set():
 
 
 def test_duplicates_and_wild_forces_are_reported():
-    wild = water(3, forces=poisoned(500.0))
-    assert validate_frames([water(0), water(1), water(0), wild]) == [
-        "w.npz frame 0 and w.npz frame 0 are the same structure",
-        "w.npz frame 3: force of 500 eV/Å at atom 2, where 1.7 is typical",
-    ] or validate_frames([water(0), water(1), water(0), wild])[1].startswith(
-        "w.npz frame 3: force of 500 eV/Å at atom 2"
-    )
+    frames = [water(0), water(1), water(0, source="again"), water(3, forces=poisoned(500.0))]
+    same, wild = validate_frames(frames)
+    assert same == "w.npz frame 0 and again are the same structure"
+    assert wild.startswith("w.npz frame 3: force of 500 eV/Å at atom 2, where ")
+    assert validate_frames([water(1), water(3, forces=poisoned(5.0))]) == []
 
 
 def test_duplicates_between_sets():

@@ -29,7 +29,7 @@ def cluster():
 
 
 def in_local_frame(a, b, x, *, transposed):
-    """Rotate l = 2 features into the frame of two vectors, scale the components, rotate back (with D instead of D^T)."""
+    """Rotate l = 2 features into the frame of two vectors, scale the components, rotate back (or not: with D)."""
     e1 = nn.functional.normalize(a, dim=-1)
     e2 = nn.functional.normalize(b - (b * e1).sum(-1, keepdim=True) * e1, dim=-1)
     frame = torch.stack([e1, e2, torch.linalg.cross(e1, e2)], dim=-2)  # rows are the axes: it maps the axes to x, y, z
@@ -218,7 +218,7 @@ class TestErrors:
             match=r"output 0 of <lambda> needs a floating-point tensor \[..., 5\] for 1x2e; got torch.float64 \[5",
         ):
             assert_equivariant(lambda x: x, "1o", "2e")
-        with pytest.raises(ShapeError, match="output 0 of <lambda> needs .*; got int"):
+        with pytest.raises(ShapeError, match=r"output 0 of <lambda> needs .*; got int"):
             assert_equivariant(lambda x: 3, "1o", "1o")
         with pytest.raises(ShapeError, match="output 0 needs one shape whatever the transformation"):
             assert_equivariant(lambda x: x[x[:, 0] > 0], "1o", "1o")
@@ -237,7 +237,9 @@ class TestErrors:
             assert_equivariant(lambda x: x, "1o", None)
         with pytest.raises(ConfigError, match="no empty irreps"):
             assert_equivariant(lambda x: x, "1o", "")
-        with pytest.raises(ConfigError, match="translation=True needs an argument that translates.*'cartesian_points'"):
+        with pytest.raises(
+            ConfigError, match=r"translation=True needs an argument that translates.*'cartesian_points'"
+        ):
             assert_equivariant(lambda x: x, "1o", "1o", translation=True)
         with pytest.raises(ConfigError, match="trials needs an integer >= 1; got 0"):
             assert_equivariant(lambda x: x, "1o", "1o", trials=0)
@@ -249,13 +251,13 @@ class TestErrors:
             assert_equivariant(lambda x: x, "1o", "1o", permutation=([], [0]))
         with pytest.raises(ConfigError, match=r"permutation.outputs needs positions from 0 to 0; got 1"):
             assert_equivariant(lambda x: x, "1o", "1o", permutation=([0], [1]))
-        with pytest.raises(ShapeError, match="same number of rows; got .*argument 0.*argument 1"):
+        with pytest.raises(ShapeError, match=r"same number of rows; got .*argument 0.*argument 1"):
             inputs = [torch.ones(2, 3), torch.ones(4, 3)]
             assert_equivariant(lambda x, y: x, ["1o", "1o"], "1o", permutation=([0, 1], [0]), inputs=inputs)
         with pytest.raises(ShapeError, match=r"needs outputs of 5 rows; output 0 is \[1, 3\]"):
             assert_equivariant(lambda x: x.sum(0, keepdim=True), "1o", "1o", permutation=([0], [0]))
 
     def test_dtype_without_a_default(self):
-        with pytest.raises(DtypeError, match="needs tol for torch.bfloat16"):
+        with pytest.raises(DtypeError, match=r"needs tol for torch.bfloat16"):
             assert_equivariant(lambda x: x, "1o", "1o", dtype=torch.bfloat16)
         assert_equivariant(lambda x: x, "1o", "1o", dtype=torch.bfloat16, tol=0.05)

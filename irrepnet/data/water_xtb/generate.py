@@ -18,18 +18,22 @@ About 450 evaluations of 3-4 CPU-seconds. Reference for GFN1-xTB: Grimme, Bannwa
 J. Chem. Theory Comput. 13, 1989.
 """
 
+# mypy: disable-error-code="import-untyped"
 from __future__ import annotations
 
 import argparse
 import functools
 import os
 import time
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
@@ -47,6 +51,7 @@ MASS = np.where(SPECIES == 8, 15.999, 4.0)[:, None]  # amu; heavy hydrogen, see 
 BOLTZMANN = 8.617333262e-5  # eV/K, CODATA 2018
 ACCELERATION = 9.648533212e-3  # (eV/Å)/amu in Å/fs^2, CODATA 2018
 COULOMB = 14.39964548  # e^2/(4 pi eps0) in eV Å, CODATA 2018
+FRICTION = 0.01  # 1/fs
 DAMPING, REACH = 0.2, 6.2  # 1/Å, Å: damped shifted Coulomb, Fennell & Gezelter 2006, J. Chem. Phys. 124, 234104
 
 
@@ -114,10 +119,12 @@ def classical_forces(pos: Array, water: Water) -> Array:
     return force + inner.reshape(-1, 3)
 
 
-def langevin(pos: Array, velocity: Array, steps: int, dt: float, kelvin: float, forces, rng, friction: float = 0.01):
-    """Run BAOAB Langevin dynamics and yield (pos, velocity, force) after every step; ``dt`` fs, ``friction`` 1/fs."""
+def langevin(
+    pos: Array, velocity: Array, steps: int, dt: float, kelvin: float, forces: Callable[[Array], Array], rng: Generator
+) -> Iterator[tuple[Array, Array]]:
+    """Run BAOAB Langevin dynamics in steps of ``dt`` fs and yield (pos, force) after every step."""
     force = forces(pos)
-    kept = np.exp(-friction * dt)
+    kept = np.exp(-FRICTION * dt)
     noise = np.sqrt((1 - kept**2) * BOLTZMANN * kelvin * ACCELERATION / MASS)
     for _ in range(steps):
         velocity = velocity + 0.5 * dt * ACCELERATION * force / MASS
@@ -126,25 +133,23 @@ def langevin(pos: Array, velocity: Array, steps: int, dt: float, kelvin: float, 
         pos = (pos + 0.5 * dt * velocity).astype(np.float32).astype(np.float64)  # labels belong to what is stored
         force = forces(pos)
         velocity = velocity + 0.5 * dt * ACCELERATION * force / MASS
-        yield pos, velocity, force
+        yield pos, force
 
 
-def thermal_velocity(kelvin: float, rng) -> Array:
+def thermal_velocity(kelvin: float, rng: Generator) -> Array:
     """Draw Maxwell-Boltzmann velocities without net momentum, shape ``[N, 3]``, Å/fs."""
     velocity = np.sqrt(BOLTZMANN * kelvin * ACCELERATION / MASS) * rng.standard_normal((3 * NUM_MOLECULES, 3))
     return velocity - (MASS * velocity).sum(0) / MASS.sum()
 
 
-def classical_run(pos: Array, steps: int, kelvin: float, water: Water, rng) -> Array:
+def classical_run(pos: Array, steps: int, kelvin: float, water: Water, rng: Generator) -> Array:
     """Return the positions after ``steps`` of 1 fs of the classical model."""
-    for pos, _, _ in langevin(  # noqa: B020
-        pos, thermal_velocity(kelvin, rng), steps, 1.0, kelvin, lambda x: classical_forces(x, water), rng
-    ):
-        pass
-    return pos
+    run = langevin(pos, thermal_velocity(kelvin, rng), steps, 1.0, kelvin, lambda x: classical_forces(x, water), rng)
+    ((last, _),) = deque(run, maxlen=1)
+    return last
 
 
-def lattice(water: Water, rng) -> Array:
+def lattice(water: Water, rng: Generator) -> Array:
     """Put the molecules on a simple cubic lattice, randomly turned."""
     from scipy.spatial.transform import Rotation
 
@@ -156,7 +161,7 @@ def lattice(water: Water, rng) -> Array:
     return (sites + arms @ turns).reshape(-1, 3)
 
 
-def make_xtb():
+def make_xtb() -> Callable[[Array], tuple[float, Array]]:
     """Return a function pos -> (energy eV, forces eV/Å) by GFN1-xTB; it restarts from its last charges."""
     from ase import Atoms
     from tblite.ase import TBLite
@@ -171,26 +176,26 @@ def make_xtb():
     return evaluate
 
 
-def fit(water: Water = Water(), rounds: int = 3, boxes: int = 4) -> Water:
-    """Force-match the classical model to xTB on boxes that the model itself has sampled."""
+def fit(rounds: int = 3, boxes: int = 4) -> Water:
+    """Force-match q-SPC/Fw to xTB on boxes that the model itself has sampled, and print what was found."""
     from scipy.optimize import least_squares
 
-    rng, xtb = np.random.default_rng(SEED), make_xtb()
+    rng, xtb, water = np.random.default_rng(SEED), make_xtb(), Water()
     samples = [lattice(water, rng) for _ in range(boxes)]
     samples = [classical_run(pos, 1500, 600.0, water, rng) for pos in samples]
     seen: list[tuple[Array, Array]] = []
+
+    def residual(scale: Array, start: Water) -> Array:
+        trial = Water(*(scale * start))
+        return np.concatenate([(classical_forces(pos, trial) - force).ravel() for pos, force in seen])
+
     for _ in range(rounds):
         samples = [classical_run(pos, 800, 340.0, water, rng) for pos in samples]
         seen += [(pos, xtb(pos)[1]) for pos in samples]
-        scale = np.array(water)
-
-        def residual(x: Array, scale: Array = scale) -> Array:
-            return np.concatenate([(classical_forces(p, Water(*(x * scale))) - f).ravel() for p, f in seen])
-
-        found = least_squares(residual, np.ones(len(scale)), bounds=(0.5, 2.0))
-        water = Water(*(float(v) for v in found.x * scale))
-        rms = [np.sqrt(np.mean(v**2)) for v in (found.fun, np.concatenate([f.ravel() for _, f in seen]))]
-        print(f"left over {rms[0]:.3f} of {rms[1]:.3f} eV/Å\n{water}", flush=True)
+        found = least_squares(residual, np.ones(len(water)), bounds=(0.5, 2.0), args=(water,))
+        water = Water(*(float(value) for value in found.x * water))
+        left, all_of_it = (np.sqrt(np.mean(np.square(part))) for part in (found.fun, [force for _, force in seen]))
+        print(f"left over {left:.3f} of {all_of_it:.3f} eV/Å\n{water}", flush=True)
     return water
 
 
@@ -218,7 +223,7 @@ def make_start(start: int, parts: Path) -> str:
             pos = pos + np.clip(forces(pos) / 60.0, -0.05, 0.05)  # 60 eV/Å^2: a little stiffer than an OH bond
         # The stiff motions have just been cooled: momenta at 1.5 T bring them back to about T.
         run = langevin(pos, thermal_velocity(1.5 * kelvin, rng), 6, 2.0, kelvin, forces, rng)
-        for step, (pos, _, force) in enumerate(run):
+        for step, (pos, force) in enumerate(run):
             if step % 2 == 1:
                 frames.append((pos, last_energy[0], force))
     write_npz(
@@ -230,7 +235,7 @@ def make_start(start: int, parts: Path) -> str:
     return f"start {start:2d}: {kelvin:.0f} K, {len(frames)} frames, {time.time() - began:.0f} s"
 
 
-def write_npz(path: Path, **arrays) -> None:
+def write_npz(path: Path, **arrays: Any) -> None:
     """Write a compressed npz under its name only when it is whole."""
     draft = path.with_name(path.name + f".{os.getpid()}")
     with open(draft, "wb") as file:
@@ -268,12 +273,13 @@ def describe(out: Path) -> None:
         angle = np.degrees(np.arccos((arms[..., 0, :] * arms[..., 1, :]).sum(-1) / length.prod(-1)))
         gap = mol[:, :, None, 0] - mol[:, None, :, 0]
         gap = np.linalg.norm(gap - BOX * np.round(gap / BOX), axis=-1)[:, ~np.eye(NUM_MOLECULES, dtype=bool)]
+        near = (gap < 3.3).sum() / gap.shape[0] / NUM_MOLECULES
         energy, force = data["energy"] / NUM_MOLECULES, data["forces"]
         print(
             f"{name}: {len(energy)} frames, {len(set(data['group']))} groups\n"
             f"  OH length   {length.mean():.4f} +- {length.std():.4f} Å, {length.min():.3f} to {length.max():.3f}\n"
             f"  HOH angle   {angle.mean():.1f} +- {angle.std():.1f} degrees, {angle.min():.1f} to {angle.max():.1f}\n"
-            f"  O..O        nearest {gap.min():.3f} Å, {(gap < 3.3).sum() / gap[:, ::NUM_MOLECULES].size / 63:.2f} nearer than 3.3 Å\n"
+            f"  O..O        nearest {gap.min():.3f} Å, {near:.2f} within 3.3 Å\n"
             f"  force RMS   {np.sqrt((force**2).mean()):.4f} eV/Å, largest {abs(force).max():.2f}\n"
             f"  energy      {energy.mean():.4f} +- {energy.std():.4f} eV per molecule"
         )
@@ -292,7 +298,7 @@ def check_gradient(out: Path, step: float = 1e-3) -> None:
 def main() -> None:
     """Read the command line and make what is missing."""
     parser = argparse.ArgumentParser(description="make the shipped water set by GFN1-xTB")
-    parser.add_argument("--parts", type=Path, default=Path("water_xtb_parts"), help="finished starts; a rerun continues")
+    parser.add_argument("--parts", type=Path, default=Path("water_xtb_parts"), help="starts done; a rerun continues")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="where train.npz and heldout.npz go")
     parser.add_argument("--jobs", type=int, default=2, help="processes of one thread each")
     parser.add_argument("--fit", action="store_true", help="only force-match the classical model and print it")

@@ -1,12 +1,9 @@
-"""The sum that every tensor product is made of, one message per path: shared by the reference of both product ops.
-
-Inside, features are ``[rows, component, channel]``: channels innermost, so that the loops over them are long.
-"""
+"""The sum that every tensor product is made of, one message per path: shared by the reference of both product ops."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -14,10 +11,12 @@ import opt_einsum
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from irrepnet.ops.tensor_product import Block, ProductPath, ProductPlan
+from irrepnet.ops.blocks import Block
 
-__all__ = ["contract", "cut", "join"]
+if TYPE_CHECKING:
+    from irrepnet.ops.tensor_product import ProductPath, ProductPlan
+
+__all__ = ["contract", "contraction_steps"]
 
 # x_{z,i,u}, y_{z,v,j}, C_{i,j,k} and the weights of one path; the pair modes are uuu and uuw over the pairs u < v.
 _OUTPUT = {"uvw": "zkw", "uvu": "zku", "uvv": "zkv", "uuw": "zkw", "uuu": "zku", "uvuv": "zkuv"}
@@ -54,10 +53,10 @@ def contract(
         x = blocks[block]
         if block.dim == 1:  # weights first, where the message is smallest
             for n, M_n in zip(numbers, M.split(outs, dim=1), strict=True):
-                messages[n] = M_n * (x if path_weights[n] is None else x * path_weights[n])
+                messages[n] = M_n * _weighted(x, path_weights[n])
         else:
             for n, product in zip(numbers, torch.bmm(M, x).split(outs, dim=1), strict=True):
-                messages[n] = product if path_weights[n] is None else product * path_weights[n]
+                messages[n] = _weighted(product, path_weights[n])
     offset = plan.dim2 * sum(sizes)
     for n, path in enumerate(plan.paths):
         if not path.channelwise:
@@ -83,6 +82,10 @@ def _split_weights(plan: ProductPlan, weights: Tensor | None) -> list[Tensor | N
         else:
             out.append(next(pieces).unflatten(-1, path.weight_shape))
     return out
+
+
+def _weighted(features: Tensor, weights: Tensor | None) -> Tensor:
+    return features if weights is None else features * weights
 
 
 def _einsum(path: ProductPath, x: Tensor, y: Tensor, C: Tensor, weights: Tensor | None) -> Tensor:
@@ -127,33 +130,7 @@ def contraction_steps(subscripts: str, sizes: tuple[tuple[str, int], ...]) -> tu
 @cache
 def _contraction_steps(subscripts: str, sizes: tuple[tuple[str, int], ...]) -> tuple[tuple[tuple[int, ...], str], ...]:
     size = dict(sizes)
-    shapes = [tuple(size[letter] for letter in term) for term in subscripts.split("->")[0].split(",")]
+    terms, _, _ = subscripts.partition("->")
+    shapes = [tuple(size[letter] for letter in term) for term in terms.split(",")]
     _, info = opt_einsum.contract_path(subscripts, *shapes, shapes=True, optimize="optimal")
     return tuple((tuple(step[0]), step[2]) for step in info.contraction_list)
-
-
-def cut(features: Tensor, blocks: Iterable[Block]) -> dict[Block, Tensor]:
-    """Cut ``[rows, columns]`` into blocks ``[rows, component, channel]`` (views)."""
-    wanted = sorted(set(blocks))
-    sizes, end = [], 0
-    for block in wanted:
-        sizes += [block.offset - end, block.mul * block.dim]
-        end = block.end
-    pieces = features.split([*sizes, features.shape[1] - end], dim=1)[1::2]
-    return {
-        block: piece.unflatten(1, (block.mul, block.dim)).transpose(1, 2)
-        for block, piece in zip(wanted, pieces, strict=True)
-    }
-
-
-def join(plan: ProductPlan, sums: Mapping[Block, Tensor], like: Tensor) -> Tensor:
-    """Lay blocks ``[rows, component, channel]`` side by side, ``[rows, dim_out]``; zero where there is none.
-
-    ``like`` gives number of rows, dtype and device.
-    """
-    pieces, end = [], 0
-    for block in sorted(sums):
-        pieces.append(like.new_zeros(like.shape[0], block.offset - end))
-        pieces.append(sums[block].transpose(1, 2).flatten(1))  # [rows, channel * component]
-        end = block.end
-    return torch.cat([*pieces, like.new_zeros(like.shape[0], plan.dim_out - end)], dim=1)

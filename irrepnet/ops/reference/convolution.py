@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from irrepnet.ops.blocks import Block, cut, join
 from irrepnet.ops.edge_order import EdgeOrder
-from irrepnet.ops.reference.contraction import contract, cut, join
+from irrepnet.ops.reference.contraction import contract
 
 if TYPE_CHECKING:
-    from irrepnet.ops.tensor_product import Block, ProductPlan
+    from irrepnet.ops.tensor_product import ProductPlan
 
 __all__ = ["convolve"]
 
@@ -40,4 +41,4 @@ def convolve(
         if path.out not in sums:
             sums[path.out] = message.new_zeros(order.num_dst, path.out.dim, path.out.mul)
         sums[path.out] = sums[path.out].index_add(0, order.dst, message)
-    return join(plan, sums, like=node_feats.new_empty(order.num_dst, 0))
+    return join(sums, plan.dim_out, like=node_feats.new_empty(order.num_dst, 0))

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from irrepnet.errors import ShapeError
-from irrepnet.ops.reference.contraction import contract, cut, join
+from irrepnet.ops.blocks import Block, cut, join
+from irrepnet.ops.reference.contraction import contract
 
 if TYPE_CHECKING:
-    from irrepnet.ops.tensor_product import Block, ProductPlan
+    from irrepnet.ops.tensor_product import ProductPlan
 
 __all__ = ["tensor_product"]
 
@@ -45,7 +46,7 @@ def tensor_product(x: Tensor, y: Tensor, weights: Tensor | None, plan: ProductPl
     messages = contract(plan, cut(x, (path.in1 for path in plan.paths)), y, weights, tables)
     for path, message in zip(plan.paths, messages, strict=True):
         sums[path.out] = sums[path.out] + message if path.out in sums else message
-    return join(plan, sums, like=x).reshape(*batch, plan.dim_out)
+    return join(sums, plan.dim_out, like=x).reshape(*batch, plan.dim_out)
 
 
 def _rows(operand: Tensor, batch: torch.Size) -> Tensor:

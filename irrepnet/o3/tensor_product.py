@@ -1,0 +1,176 @@
+"""The tensor product of two features as a module: paths, weights and normalisation as in e3nn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from irrepnet.errors import IrrepsError, ShapeError
+from irrepnet.o3.instruction import Instruction, normalize_paths, product_plan, read_instructions
+from irrepnet.o3.irreps import Irreps
+from irrepnet.o3.weights import WeightedMap, only_default
+from irrepnet.ops.tensor_product import tensor_product
+
+__all__ = ["TensorProduct", "output_mask"]
+
+
+class TensorProduct(WeightedMap):
+    r"""Equivariant product of two features, a sum of paths.
+
+    Each path couples one entry of either input to one of the output,
+    :math:`(x_u \otimes y_v)_k = c \sum_{ij} C_{ijk} x_{ui} y_{vj}`, with C the ``wigner_3j``; its mode says what
+    becomes of the multiplicities u and v (see ``ops.ProductPath``).
+
+    Weights are one flat vector: those of each path in turn, row by row.
+
+    Args:
+        irreps_in1: Irreps of the first input.
+        irreps_in2: Irreps of the second input.
+        irreps_out: Irreps of the output. What no path reaches is zero.
+        instructions: Tuples ``(i_in1, i_in2, i_out, mode, has_weight[, path_weight])``; ``path_weight`` is 1 by default
+            and comes into the result with its square root.
+        in1_var: Variance of each entry of the first input, for the normalisation; 1 by default.
+        in2_var: The same of the second input.
+        out_var: Variance wanted of each entry of the output.
+        irrep_normalization: "component" (the default: components of variance 1), "norm" (irreps of length 1) or "none".
+        path_normalization: "element" (the default: each product counts the same), "path" (each path does) or "none".
+        internal_weights: Whether the module owns its weights; by default where they are shared.
+        shared_weights: Whether all rows have the same weights; True by default.
+        compile_left_right: Means nothing here; leave it at True.
+        compile_right: Means nothing here; leave it at False.
+        normalization: Old name of ``irrep_normalization`` in e3nn; leave it at None.
+        _specialized_code: Means nothing here; leave it at None.
+        _optimize_einsums: Means nothing here; leave it at None.
+
+    Raises:
+        IrrepsError: If irreps or a path are not valid: the message names the path and what is allowed.
+        IndexError: If an instruction points past the end of its irreps.
+        ConfigError: If an argument that means nothing here is not at its default.
+
+    Example:
+        >>> cross = TensorProduct("16x1o", "16x1o", "16x1e", [(0, 0, 0, "uuu", False)])
+        >>> cross
+        TensorProduct(16x1o x 16x1o -> 16x1e | 16 paths | 0 weights)
+        >>> cross(torch.randn(5, 48), torch.randn(5, 48)).shape
+        torch.Size([5, 48])
+    """
+
+    tables: Tensor
+    output_mask: Tensor
+
+    def __init__(  # noqa: PLR0913, PLR0917 - e3nn's signature
+        self,
+        irreps_in1: Any,
+        irreps_in2: Any,
+        irreps_out: Any,
+        instructions: Sequence[tuple],
+        in1_var: Sequence[float] | Tensor | None = None,
+        in2_var: Sequence[float] | Tensor | None = None,
+        out_var: Sequence[float] | Tensor | None = None,
+        irrep_normalization: str | None = None,
+        path_normalization: str | None = None,
+        internal_weights: bool | None = None,
+        shared_weights: bool | None = None,
+        compile_left_right: bool = True,
+        compile_right: bool = False,
+        normalization: str | None = None,
+        _specialized_code: bool | None = None,
+        _optimize_einsums: bool | None = None,
+    ) -> None:
+        only_default(
+            compile_left_right=(compile_left_right, True),
+            compile_right=(compile_right, False),
+            normalization=(normalization, None),
+            _specialized_code=(_specialized_code, None),
+            _optimize_einsums=(_optimize_einsums, None),
+        )
+        irreps = Irreps(irreps_in1), Irreps(irreps_in2), Irreps(irreps_out)
+        variances = (
+            _variances("in1_var", in1_var, irreps[0]),
+            _variances("in2_var", in2_var, irreps[1]),
+            _variances("out_var", out_var, irreps[2]),
+        )
+        paths = normalize_paths(
+            irreps,
+            read_instructions(*irreps, instructions),
+            variances,
+            irrep_normalization or "component",
+            path_normalization or "element",
+        )
+        super().__init__(
+            paths,
+            [ins.has_weight for ins in paths],
+            internal_weights=internal_weights,
+            shared_weights=shared_weights,
+        )
+        self.instructions: list[Instruction]
+        self.irreps_in1, self.irreps_in2, self.irreps_out = irreps
+        self.plan = product_plan(*irreps, paths)
+        self.register_buffer("tables", self.plan.tables(torch.get_default_dtype()), persistent=False)
+        reached = {ins.i_out for ins in paths if 0 not in ins.path_shape}
+        self.register_buffer("output_mask", output_mask(self.irreps_out, reached), persistent=False)
+
+    def forward(self, x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+        """Multiply two features.
+
+        Args:
+            x: First input, shape ``[..., irreps_in1.dim]``; leading axes broadcast.
+            y: Second input, shape ``[..., irreps_in2.dim]``.
+            weight: Where the module has none of its own: ``[weight_numel]`` if they are shared, else
+                ``[..., weight_numel]``; or a list of one tensor ``[..., *path_shape]`` for each path with weights.
+
+        Returns:
+            Shape ``[..., irreps_out.dim]``.
+
+        Raises:
+            ShapeError: If a shape does not fit.
+            DtypeError: If the operands and the module are not of one dtype and device.
+            RuntimeError: If weights are needed and none are given.
+        """
+        for name, operand, side, irreps in (("x", x, 1, self.irreps_in1), ("y", y, 2, self.irreps_in2)):
+            if operand.ndim == 0 or operand.shape[-1] != irreps.dim:
+                raise ShapeError(
+                    f"{self._name()} needs {name} [..., {irreps.dim}] for irreps_in{side} = {irreps}; "
+                    f"got {name} {list(operand.shape)}."
+                )
+        weights = self._weights(weight) if self.weight_numel > 0 else None
+        return tensor_product(x, y, weights, self.plan, tables=self.tables)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> TensorProduct:
+        """Move parameters, and make the tables anew from float64: casting them to and fro would round them."""
+        super()._apply(fn, recurse)
+        self.tables = self.plan.tables(self.tables.dtype, self.tables.device)
+        return self
+
+    def __repr__(self) -> str:
+        paths = sum(math.prod(ins.path_shape) for ins in self.instructions)
+        entries = zip(self.irreps_out, self.irreps_out.slices(), strict=True)
+        zeros = [str(entry) for entry, s in entries if s.stop > s.start and not self.output_mask[s].any()]
+        missing = f" | no path to {'+'.join(zeros)}" if zeros else ""
+        return (
+            f"{self._name()}({self.irreps_in1} x {self.irreps_in2} -> {self.irreps_out} | {paths} paths | "
+            f"{self.weight_numel} weights{missing})"
+        )
+
+
+def output_mask(irreps_out: Irreps, reached: set[int]) -> Tensor:
+    """Return 1 for the components of the entries in ``reached`` and 0 for the others, shape ``[irreps_out.dim]``.
+
+    Example:
+        >>> output_mask(Irreps("0e + 1o"), {1})
+        tensor([0., 1., 1., 1.])
+    """
+    parts = [torch.full((mul * ir.dim,), float(i in reached)) for i, (mul, ir) in enumerate(irreps_out)]
+    return torch.cat(parts) if parts else torch.zeros(0)
+
+
+def _variances(name: str, given: Sequence[float] | Tensor | None, irreps: Irreps) -> list[float]:
+    """Return one variance for each entry of the irreps."""
+    values = [1.0] * len(irreps) if given is None else [float(value) for value in given]
+    if len(values) != len(irreps):
+        raise IrrepsError(f"{name} needs {len(irreps)} values, one for each entry of '{irreps}'; got {len(values)}.")
+    return values

@@ -1,0 +1,188 @@
+"""Maps with weights: one flat vector, cut into one view for each instruction, owned by the module or given to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from irrepnet.errors import ConfigError, DtypeError, IrrepsError, ShapeError
+
+__all__ = ["WeightedMap", "only_default", "resolve_sharing"]
+
+
+class WeightedMap(torch.nn.Module):
+    """Base of modules whose weights are one flat vector in the order of their instructions.
+
+    Attributes:
+        weight: Parameter, shape ``[*weight_prefix, weight_numel]``, N(0, 1) at first; None where weights are given in
+            the call.
+        weight_numel: Number of weights.
+        internal_weights: Whether the module owns its weights.
+        shared_weights: Whether all rows have the same weights.
+
+    Args:
+        instructions: Named tuples, each with a ``path_shape``.
+        weighted: For each instruction, whether it has weights in the flat vector.
+        internal_weights: See ``resolve_sharing``.
+        shared_weights: See ``resolve_sharing``.
+        weight_prefix: Axes before the flat one.
+
+    Example:
+        >>> from irrepnet.o3 import Linear
+        >>> isinstance(Linear("2x0e", "3x0e"), WeightedMap)
+        True
+    """
+
+    weight: Tensor | None
+
+    def __init__(
+        self,
+        instructions: Sequence[Any],
+        weighted: Sequence[bool],
+        *,
+        internal_weights: bool | None,
+        shared_weights: bool | None,
+        weight_prefix: tuple[int, ...] = (),
+    ) -> None:
+        super().__init__()
+        self.instructions = list(instructions)
+        sizes = [math.prod(ins.path_shape) if has else 0 for ins, has in zip(instructions, weighted, strict=True)]
+        self.weight_numel = sum(sizes)
+        self._weight_slices = {i: slice(sum(sizes[:i]), sum(sizes[: i + 1])) for i, has in enumerate(weighted) if has}
+        self._weight_prefix = weight_prefix
+        self.internal_weights, self.shared_weights = resolve_sharing(internal_weights, shared_weights, any(weighted))
+        own = self.internal_weights and self.weight_numel > 0
+        weight = torch.nn.Parameter(torch.randn(*weight_prefix, self.weight_numel)) if own else None
+        self.register_parameter("weight", weight)
+
+    def weight_view_for_instruction(self, instruction: int, weight: Tensor | None = None) -> Tensor:
+        """Return the weights of one instruction as a view of the flat ones.
+
+        Args:
+            instruction: Its number.
+            weight: Flat weights, shape ``[..., weight_numel]``; the module's own by default.
+
+        Returns:
+            Shape ``[..., *path_shape]``.
+
+        Raises:
+            IndexError: If there is no such instruction.
+            IrrepsError: If it has no weights.
+            RuntimeError: If no weights are given and the module owns none.
+            ShapeError: If the weights do not fit.
+
+        Example:
+            >>> from irrepnet.o3 import Linear
+            >>> Linear("2x0e", "3x0e").weight_view_for_instruction(0).shape
+            torch.Size([2, 3])
+        """
+        if not -len(self.instructions) <= instruction < len(self.instructions):
+            raise IndexError(f"{self._name()} has {len(self.instructions)} instructions; got number {instruction}.")
+        instruction %= len(self.instructions)
+        if instruction not in self._weight_slices:
+            raise IrrepsError(f"instruction {instruction} of {self._name()} has no weights.")
+        flat = self._weights(weight)[..., self._weight_slices[instruction]]
+        return flat.unflatten(-1, self.instructions[instruction].path_shape)
+
+    def weight_views(self, weight: Tensor | None = None, yield_instruction: bool = False) -> Iterator[Any]:
+        """Yield the weights of each instruction that has some, as views of the flat ones.
+
+        Args:
+            weight: Flat weights, shape ``[..., weight_numel]``; the module's own by default.
+            yield_instruction: Yield ``(number, instruction, view)`` instead of the view.
+
+        Raises:
+            RuntimeError: If no weights are given and the module owns none.
+            ShapeError: If the weights do not fit.
+
+        Example:
+            >>> from irrepnet.o3 import Linear
+            >>> [tuple(view.shape) for view in Linear("2x0e + 4x1o", "3x0e + 1o").weight_views()]
+            [(2, 3), (4, 1)]
+        """
+        for i in self._weight_slices:
+            view = self.weight_view_for_instruction(i, weight)
+            yield (i, self.instructions[i], view) if yield_instruction else view
+
+    def _weights(self, weight: Any) -> Tensor:
+        """Return the weights to use: those given, checked, or the module's own."""
+        if isinstance(weight, (list, tuple)):
+            pairs = zip(weight, self._weight_slices, strict=True)
+            weight = torch.cat([w.flatten(w.ndim - len(self.instructions[i].path_shape)) for w, i in pairs], dim=-1)
+        if weight is None:
+            if self.weight is None:
+                raise RuntimeError(
+                    f"{self._name()} was made with internal_weights=False and needs {self.weight_numel} weights in the "
+                    "call; got none. Pass weight=..."
+                )
+            return self.weight
+        needed = (*self._weight_prefix, self.weight_numel)
+        if not isinstance(weight, Tensor):
+            raise DtypeError(f"{self._name()} needs weight as a tensor; got {type(weight).__name__}.")
+        shared_fits = weight.ndim == len(needed) if self.shared_weights else weight.ndim > len(needed)
+        if not shared_fits or tuple(weight.shape[-len(needed) :]) != needed:
+            rows = "" if self.shared_weights else "..., "
+            raise ShapeError(
+                f"{self._name()} with shared_weights={self.shared_weights} needs weight "
+                f"[{rows}{', '.join(map(str, needed))}]; got {list(weight.shape)}."
+            )
+        return weight
+
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        """Load learned weights; e3nn also saves constants (masks, tables, empty weights), which are left out."""
+        constants = (prefix + "output_mask", prefix + "_compiled_main")
+        kept = {
+            key: value
+            for key, value in state_dict.items()
+            if not key.startswith(constants)
+            and not (key in (prefix + "weight", prefix + "bias") and value.numel() == 0)
+        }
+        super()._load_from_state_dict(kept, prefix, *args)
+
+
+def resolve_sharing(internal: bool | None, shared: bool | None, has_weights: bool) -> tuple[bool, bool]:
+    """Return ``(internal_weights, shared_weights)``, None replaced by e3nn's defaults.
+
+    Args:
+        internal: Whether the module owns its weights; by default where they are shared and there are any.
+        shared: Whether all rows have the same weights; True by default.
+        has_weights: Whether there are any.
+
+    Raises:
+        IrrepsError: If own weights are not to be shared: there is one set of them.
+
+    Example:
+        >>> resolve_sharing(None, False, True)
+        (False, False)
+    """
+    if shared is None:
+        shared = True
+    if internal is None:
+        internal = shared and has_weights
+    if internal and not shared:
+        raise IrrepsError("internal_weights=True needs shared_weights=True; got False. Pass weights in the call.")
+    return internal, shared
+
+
+def only_default(**arguments: tuple[Any, Any]) -> None:
+    """Refuse arguments of e3nn that mean nothing here, unless they are at their default.
+
+    Args:
+        **arguments: Name -> (value, default).
+
+    Raises:
+        ConfigError: If one is not at its default.
+
+    Example:
+        >>> only_default(compile_right=(False, False))
+    """
+    for name, (value, default) in arguments.items():
+        if value != default:
+            raise ConfigError(f"{name} has no meaning in irrepnet; got {value!r}. Leave it at {default!r}.")
