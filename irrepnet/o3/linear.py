@@ -212,7 +212,7 @@ def _paths(
             )
         if irreps_in[i].ir != irreps_out[j].ir:
             raise IrrepsError(
-                f"instruction {number} joins {irreps_in[i].ir} to {irreps_out[j].ir}; a linear map needs the same irrep "
+                f"instruction {number} joins {irreps_in[i].ir} to {irreps_out[j].ir}; a linear map needs one irrep "
                 f"on both sides. Did you mean {irreps_in[i].ir}?"
             )
     out = []
@@ -240,7 +240,7 @@ def _blocks(irreps: Irreps) -> list[Block]:
 
 
 def _merge(x: Tensor, f: int) -> Tensor:
-    """Make the f axis part of the channels: ``[rows * f, component, channel]`` -> ``[rows, component, f * channel]``."""
+    """Make the f axis part of the channels: ``[rows * f, k, channel]`` -> ``[rows, k, f * channel]``."""
     return x if f == 1 else x.unflatten(0, (-1, f)).transpose(1, 2).flatten(2)
 
 

@@ -138,7 +138,7 @@ def _with_images(pos: Tensor, cell: Tensor, pbc: Tensor, reach: float) -> tuple[
             continue
         # Lattice planes of this axis are 1/|column of the inverse| apart.
         depth = reach * float(inverse[:, axis].norm()) + _MARGIN
-        count = int(depth)
+        count = int(depth) + 1
         steps = torch.arange(-count, count + 1, device=pos.device)
         place = fraction[index, axis, None] + steps  # [M, 2 count + 1]
         needed = (place >= -depth) & (place <= 1 + depth) & (steps != 0)

@@ -7,7 +7,7 @@ from train import toy
 from irrepnet.data import read_frames
 from irrepnet.errors import DataError
 from irrepnet.models import Prediction
-from irrepnet.train import error_rows, evaluate, format_errors, force_field_loss, label_graphs
+from irrepnet.train import error_rows, evaluate, force_field_loss, format_errors, label_graphs
 from irrepnet.train.config import LossConfig
 from irrepnet.train.samples import LabelledGraphs
 
