@@ -70,7 +70,8 @@ class Predictor:
             ShapeError: If shapes do not fit each other.
             DataError: If positions are not finite, atoms coincide, the cell is singular, or an element is unknown.
         """
-        frame = Frame(species=species, pos=pos, cell=cell, pbc=pbc, source="structure")  # type: ignore[arg-type]
+        own_pbc = np.array(pbc, dtype=bool)  # a copy, as Frame makes of the others: callers change arrays in place
+        frame = Frame(species=species, pos=pos, cell=cell, pbc=own_pbc, source="structure")  # type: ignore[arg-type]
         graph = self._graph(frame)
         has_volume = graph.cell is not None and bool(frame.pbc.any()) and abs(np.linalg.det(frame.cell)) > 0
         return self.model(graph, compute_stress=has_volume)

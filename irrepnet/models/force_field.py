@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
@@ -15,7 +25,6 @@ from irrepnet.errors import DataError, DtypeError, IrrepsError
 from irrepnet.nn.gate import Gate
 from irrepnet.nn.point_convolution import PointConvolution
 from irrepnet.nn.species_linear import SpeciesLinear
-from irrepnet.o3.irrep import Irrep
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.linear import Linear
 from irrepnet.ops.edge_order import EdgeOrder, edge_order
@@ -23,6 +32,8 @@ from irrepnet.ops.scatter import scatter_sum
 from irrepnet.ops.spherical_harmonics import spherical_harmonics
 
 __all__ = ["ForceField", "ForceFieldConfig", "Prediction", "edge_vectors"]
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 def _known_elements(symbols: tuple[str, ...]) -> tuple[str, ...]:
@@ -33,7 +44,7 @@ def _known_elements(symbols: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _readable_irreps(text: str) -> str:
-    irreps = Irreps(text).remove_zero_multiplicities()
+    irreps = Irreps(text).remove_zero_multiplicities().sort().irreps.simplify()
     if irreps.count("0e") == 0:
         raise IrrepsError(f"irreps_hidden needs scalars 0e, which carry the energy; found {text!r}; add 16x0e")
     return str(irreps)
@@ -66,7 +77,9 @@ class ForceFieldConfig(BaseModel):
     radial_hidden: tuple[PositiveInt, ...] = Field((32, 32), description="widths of the radial networks' hidden layers")
     readout_hidden: tuple[PositiveInt, ...] = Field((16,), description="widths of the energy readout's hidden layers")
     envelope_power: int = Field(6, ge=3, description="power of the polynomial that takes edges to zero at the cutoff")
-    avg_num_neighbors: PositiveFloat = Field(20.0, description="mean number of neighbours; sums are divided by its root")
+    avg_num_neighbors: PositiveFloat = Field(
+        20.0, description="mean number of neighbours; sums are divided by its square root"
+    )
     energy_scale: PositiveFloat | tuple[PositiveFloat, ...] = Field(
         1.0, description="energy that one unit of the network's output stands for, eV; one number or one per species"
     )
@@ -132,7 +145,9 @@ class _Layer(nn.Module):
         self.self_connection = SpeciesLinear(irreps_in, self.gate.irreps_in, len(config.species))
         self.irreps_out = self.gate.irreps_out
 
-    def forward(self, node_feats: Tensor, species: Tensor, edge_sh: Tensor, edge_len: Tensor, edges: EdgeOrder) -> Tensor:
+    def forward(
+        self, node_feats: Tensor, species: Tensor, edge_sh: Tensor, edge_len: Tensor, edges: EdgeOrder
+    ) -> Tensor:
         messages = self.convolution(self.linear(node_feats), edge_sh, edge_len, edges)
         return self.gate((messages + self.self_connection(node_feats, species)) * 0.5**0.5)
 
@@ -140,14 +155,15 @@ class _Layer(nn.Module):
 class ForceField(nn.Module):
     r"""Energy of atoms as a sum over atoms, and its exact derivatives.
 
-    .. math:: E = \sum_i \left( \epsilon_{s(i)} + \sigma_{s(i)} \, (u(x_i) - u(x^0_{s(i)})) \right), \qquad
-              F_i = -\frac{\partial E}{\partial r_i}, \qquad \sigma_{ab} = \frac{1}{V} \frac{\partial E}{\partial \varepsilon_{ab}}
+    .. math:: E = \sum_i \epsilon_{s(i)} + \lambda_{s(i)} \, (u(x_i) - u(x^0_{s(i)})), \qquad
+              F_i = -\frac{\partial E}{\partial r_i}, \qquad
+              \sigma_{ab} = \frac{1}{V} \frac{\partial E}{\partial \varepsilon_{ab}}
 
     The features :math:`x_i` are a species embedding after ``num_layers`` of :class:`~irrepnet.nn.PointConvolution`,
-    self-connection and gate; :math:`u` is a small network on their scalars. The features :math:`x^0_s` of an isolated atom
-    are computed beside them, so that such an atom has exactly the energy :math:`\epsilon_s` and no constant is left over.
-    Every sum over atoms is made in float64. Outputs carry a graph for training in training mode, or where
-    ``graph.pos`` requires a gradient.
+    self-connection and gate; :math:`u` is a small network on their scalars; shifts :math:`\epsilon` and scales
+    :math:`\lambda` are given. The features :math:`x^0_s` of an isolated atom are computed beside them, so that such an
+    atom has exactly the energy :math:`\epsilon_s`. Every sum over atoms is made in float64. Outputs
+    can be differentiated once more in training mode, and where ``graph.pos`` requires a gradient.
 
     Args:
         config: What it is made of.
@@ -271,7 +287,9 @@ class ForceField(nn.Module):
         if len(zero):
             src, dst = graph.edge_index[:, zero[0]].tolist()
             a, b = SYMBOLS[graph.species[src]], SYMBOLS[graph.species[dst]]
-            raise DataError(f"edges need a length above zero; found atoms {src} ({a}) and {dst} ({b}) at one place; move one")
+            raise DataError(
+                f"edges need a length above zero; found atoms {src} ({a}) and {dst} ({b}) at one place; move one"
+            )
         return edge_vec
 
     def _check(self, graph: Graph) -> None:
@@ -281,7 +299,9 @@ class ForceField(nn.Module):
             found = "autocast" if torch.is_autocast_enabled(device.type) else str(self.dtype)
             raise DtypeError(f"a force field needs float32 or float64; found {found}; forces in less are noise")
         if device != self.embedding.device:
-            raise DataError(f"the graph needs to be on {self.embedding.device}; found it on {device}; use graph.to(...)")
+            raise DataError(
+                f"the graph needs to be on {self.embedding.device}; found it on {device}; use graph.to(...)"
+            )
         if not bool(graph.pos.isfinite().all()):
             atom = int((~graph.pos.isfinite()).any(dim=1).nonzero()[0])
             raise DataError(f"pos needs finite numbers; found {graph.pos[atom].tolist()} at atom {atom}")
@@ -336,9 +356,9 @@ def _useful_irreps(config: ForceFieldConfig) -> list[Irreps]:
     A layer takes a to b when b is in a x Y_l for some l of the edges. In the end only 0e is read.
     """
     hidden = Irreps(config.irreps_hidden)
-    edge = [Irrep(l, (-1) ** l) for l in range(config.lmax + 1)]
-    step = {a: {b for sh in edge for b in a * sh} for _, a in hidden}
-    scalar = Irrep("0e")
+    edge = Irreps.spherical_harmonics(config.lmax)
+    step = {a: {b for _, sh in edge for b in a * sh} for _, a in hidden}
+    scalar = edge[0].ir
     reached, needed = [{scalar}], [{scalar}]
     for _ in range(config.num_layers):
         reached.append({b for a in reached[-1] for b in step[a]} & step.keys())

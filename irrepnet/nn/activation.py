@@ -19,10 +19,9 @@ Function = Callable[[Tensor], Tensor]
 
 
 class _Run(NamedTuple):
-    """Neighbouring entries with one and the same function: columns ``start ... start + length``."""
+    """Neighbouring entries with one and the same function, ``width`` columns."""
 
-    start: int
-    length: int
+    width: int
     act: Function | None
     factor: float
 
@@ -85,10 +84,10 @@ class Activation(nn.Module):
                 f"Activation needs features [..., {self.irreps_in.dim}] for irreps_in = {self.irreps_in}; "
                 f"got {list(features.shape)}."
             )
-        if len(self._runs) == 1:
-            return _act(features, self._runs[0])
-        parts = [_act(features.narrow(dim, run.start, run.length), run) for run in self._runs]
-        return torch.cat(parts, dim) if parts else features
+        if len(self._runs) < 2:
+            return _act(features, self._runs[0]) if self._runs else features
+        parts = features.split([run.width for run in self._runs], dim)
+        return torch.cat([_act(part, run) for part, run in zip(parts, self._runs, strict=True)], dim)
 
     def __repr__(self) -> str:
         names = ", ".join(_name(act) for act in self.acts)
@@ -104,14 +103,12 @@ def _act(features: Tensor, run: _Run) -> Tensor:
 def _runs(entries: Sequence[tuple[int, Function | None]], second_moment: str) -> tuple[_Run, ...]:
     """Join neighbouring entries with the same function, so that each run is one call."""
     runs: list[_Run] = []
-    start = 0
     for width, act in entries:
+        factor = 1.0 if act is None else second_moment_factor(act, second_moment)
         if runs and runs[-1].act is act:
-            runs[-1] = runs[-1]._replace(length=runs[-1].length + width)
+            runs[-1] = runs[-1]._replace(width=runs[-1].width + width)
         elif width:
-            factor = 1.0 if act is None else second_moment_factor(act, second_moment)
-            runs.append(_Run(start, width, act, factor))
-        start += width
+            runs.append(_Run(width, act, factor))
     return tuple(runs)
 
 

@@ -16,21 +16,11 @@ from irrepnet.o3.irreps import Irreps
 __all__ = ["Gate"]
 
 
-class _Gated(NamedTuple):
-    """Columns of ``mul`` irreps and of the gates that multiply them."""
-
-    start: int
-    mul: int
-    dim: int
-    gate_start: int
-
-
 class Gate(nn.Module):
     r"""Gated nonlinearity: scalars s become :math:`\phi(s)`; an irrep x with the gate g becomes :math:`\psi(g)\, x`.
 
-    It expects its input sorted: ``irreps_in`` is the sorted and simplified union of scalars, gates and gated irreps
-    (equal irreps keep that order), which is what a linear map gives most cheaply.
-    Functions are normalised as in ``Activation``. There is nothing to learn here.
+    It takes its input sorted: ``irreps_in`` is the sorted and simplified union of scalars, gates and gated irreps, in
+    which equal irreps keep that order. Functions are normalised as in ``Activation``. There is nothing to learn here.
 
     Args:
         irreps_scalars: Scalars (l = 0) that are passed on.
@@ -60,7 +50,7 @@ class Gate(nn.Module):
         torch.Size([5, 40])
     """
 
-    def __init__(  # noqa: PLR0913 - e3nn's signature
+    def __init__(
         self,
         irreps_scalars: Any,
         act_scalars: Sequence[Callable[[Tensor], Tensor] | None],
@@ -71,49 +61,50 @@ class Gate(nn.Module):
         second_moment: str = "e3nn",
     ) -> None:
         super().__init__()
-        self.irreps_scalars, self.irreps_gates = Irreps(irreps_scalars), Irreps(irreps_gates)
-        self.irreps_gated = Irreps(irreps_gated)
-        self._check(len(act_scalars), len(act_gates))
-        parts = self.irreps_scalars + self.irreps_gates + self.irreps_gated
+        scalars, gates, gated = Irreps(irreps_scalars), Irreps(irreps_gates), Irreps(irreps_gated)
+        _check("scalars", scalars, len(act_scalars))
+        _check("gates", gates, len(act_gates))
+        if gates.num_irreps != gated.num_irreps:
+            raise IrrepsError(
+                f"Gate needs one gate for each irrep of irreps_gated = '{gated}', {gated.num_irreps} in all; "
+                f"got irreps_gates = '{gates}' with {gates.num_irreps}."
+            )
+        self.irreps_scalars, self.irreps_gates, self.irreps_gated = scalars, gates, gated
+        parts = scalars + gates + gated
         union, place, source = parts.sort()
         self.irreps_in = union.simplify()
-        self._num_scalar_columns = (self.irreps_scalars + self.irreps_gates).dim
 
-        # All scalars stand in front, whatever their parity: one Activation serves scalars and gates together.
-        num_scalars, num_acted = len(self.irreps_scalars), len(self.irreps_scalars) + len(self.irreps_gates)
-        acts = [*act_scalars, *act_gates]
-        acted = [i for i in source if i < num_acted]
-        self.activation = Activation(
-            [parts[i] for i in acted], [acts[i] for i in acted], second_moment=second_moment
-        )
-        in_order = [self.activation.irreps_out[acted.index(i)] for i in range(num_acted)]
-        start = [union.slices()[place[i]].start for i in range(len(parts))]  # of each part, along irreps_in
+        # All that is scalar lies in front: one Activation serves scalars and gates, and skips scalars that are gated.
+        acts = [*act_scalars, *act_gates, *[None] * len(gated)]
+        front = [i for i in source if parts[i].ir.l == 0]
+        self.activation = Activation([parts[i] for i in front], [acts[i] for i in front], second_moment=second_moment)
+        acted = [entry for _, entry in sorted(zip(front, self.activation.irreps_out, strict=True))]
+        xs, gs = gated.simplify(), Irreps(acted[len(scalars) : len(scalars + gates)]).simplify()
+        products = [(p.mul, next(xs[p.a].ir * gs[p.b].ir)) for p in _common_pieces(xs, gs)]
+        self.irreps_out = Irreps(acted[: len(scalars)]) + Irreps(products)
 
-        gates = [(mul, ir, start[num_scalars + i]) for i, (mul, ir) in enumerate(in_order[num_scalars:])]
-        gated = [(mul, ir, start[num_acted + i]) for i, (mul, ir) in enumerate(self.irreps_gated)]
-        self._scalars = [(start[i], mul) for i, (mul, _) in enumerate(in_order[:num_scalars])]
-        self._gated, irreps_out = _matched(gated, gates)
-        self.irreps_out = Irreps(in_order[:num_scalars]) + irreps_out
+        self._cut([union.slices()[place[i]].start for i in range(len(parts))])
 
-    def _check(self, num_act_scalars: int, num_act_gates: int) -> None:
-        for name, irreps, num_acts in (
-            ("scalars", self.irreps_scalars, num_act_scalars),
-            ("gates", self.irreps_gates, num_act_gates),
-        ):
-            wrong = [entry for entry in irreps if entry.ir.l > 0]
-            if wrong:
-                raise IrrepsError(f"Gate needs scalars (l = 0) in irreps_{name}; got {wrong[0]} in '{irreps}'.")
-            if num_acts != len(irreps):
-                raise IrrepsError(
-                    f"Gate needs one function (or None) in act_{name} for each of the {len(irreps)} entries of "
-                    f"irreps_{name} = '{irreps}'; got {num_acts}."
-                )
-        needed, found = self.irreps_gated.num_irreps, self.irreps_gates.num_irreps
-        if needed != found:
-            raise IrrepsError(
-                f"Gate needs one gate for each irrep in irreps_gated = '{self.irreps_gated}', {needed} together; "
-                f"irreps_gates = '{self.irreps_gates}' holds {found}."
-            )
+    def _cut(self, start: list[int]) -> None:
+        """Cut ``irreps_in`` into pieces, each a scalar entry, gates, or what they multiply, and note what is what.
+
+        Args:
+            start: First column of each entry of scalars, gates and gated irreps.
+        """
+        first_gate, first_gated = len(self.irreps_scalars), len(self.irreps_scalars) + len(self.irreps_gates)
+        kept = [(start[i], entry.mul) for i, entry in enumerate(self.irreps_scalars) if entry.mul]
+        products = []
+        for p in _common_pieces(self.irreps_gated, self.irreps_gates):
+            dim = self.irreps_gated[p.a].ir.dim
+            x = start[first_gated + p.a] + p.a_offset * dim
+            products.append((x, start[first_gate + p.b] + p.b_offset, p.mul, dim))
+        widths = dict(kept) | {x: mul * dim for x, _, mul, dim in products} | {g: mul for _, g, mul, _ in products}
+        number = {begin: i for i, begin in enumerate(sorted(widths))}
+        front = self.activation.irreps_in.dim
+        self._front_sizes = [widths[begin] for begin in number if begin < front]
+        self._sizes = [front, *[widths[begin] for begin in number if begin >= front]]
+        self._kept = [number[begin] for begin, _ in kept]
+        self._products = [(number[x], number[g], mul, dim) for x, g, mul, dim in products]
 
     def forward(self, features: Tensor) -> Tensor:
         """Apply the gate.
@@ -132,13 +123,52 @@ class Gate(nn.Module):
                 f"Gate needs features [..., {self.irreps_in.dim}] for irreps_in = {self.irreps_in}; "
                 f"got {list(features.shape)}."
             )
-        acted = self.activation(features[..., : self._num_scalar_columns])
-        parts = [acted[..., start : start + mul] for start, mul in self._scalars]
-        for part in self._gated:
-            x = features[..., part.start : part.start + part.mul * part.dim].unflatten(-1, (part.mul, part.dim))
-            gates = acted[..., part.gate_start : part.gate_start + part.mul]
-            parts.append((x * gates.unsqueeze(-1)).flatten(-2))  # [..., mul * dim]
-        return torch.cat(parts, dim=-1) if len(parts) != 1 else parts[0]
+        # Splits, not slices: the derivative of one split is one copy, that of each slice fills a tensor of full size.
+        front, *rest = features.split(self._sizes, dim=-1)
+        pieces = [*self.activation(front).split(self._front_sizes, dim=-1), *rest]
+        out = [pieces[i] for i in self._kept]
+        for x, gate, mul, dim in self._products:
+            product = pieces[x].unflatten(-1, (mul, dim)) * pieces[gate].unsqueeze(-1)  # [..., mul, dim]
+            out.append(product.flatten(-2))
+        return torch.cat(out, dim=-1) if out else features
 
     def __repr__(self) -> str:
         return f"Gate({self.irreps_in} -> {self.irreps_out})"
+
+
+class _Pieces(NamedTuple):
+    """``mul`` irreps in entry ``a`` of one row, from ``a_offset`` on, that meet as many in entry ``b`` of another."""
+
+    a: int
+    a_offset: int
+    b: int
+    b_offset: int
+    mul: int
+
+
+def _common_pieces(irreps_a: Irreps, irreps_b: Irreps) -> list[_Pieces]:
+    """Lay two rows of as many irreps side by side, and cut them where an entry ends in either."""
+    a_starts, b_starts = _starts(irreps_a), _starts(irreps_b)
+    cuts = sorted({0, irreps_a.num_irreps, *a_starts, *b_starts})
+    pieces = []
+    for begin, end in pairwise(cuts):
+        a = max(i for i, first in enumerate(a_starts) if first <= begin)
+        b = max(i for i, first in enumerate(b_starts) if first <= begin)
+        pieces.append(_Pieces(a, begin - a_starts[a], b, begin - b_starts[b], end - begin))
+    return pieces
+
+
+def _starts(irreps: Irreps) -> list[int]:
+    """Return the number of irreps before each entry."""
+    return [irreps[:i].num_irreps for i in range(len(irreps))]
+
+
+def _check(name: str, irreps: Irreps, num_acts: int) -> None:
+    wrong = [entry for entry in irreps if entry.ir.l > 0]
+    if wrong:
+        raise IrrepsError(f"Gate needs scalars (l = 0) in irreps_{name}; got {wrong[0]} in '{irreps}'.")
+    if num_acts != len(irreps):
+        raise IrrepsError(
+            f"Gate needs one function (or None) in act_{name} for each of the {len(irreps)} entries of "
+            f"irreps_{name} = '{irreps}'; got {num_acts}."
+        )

@@ -24,7 +24,7 @@ def second_moment_factor(f: Function, method: str = "exact") -> float:
     Args:
         f: Elementwise function of a tensor; it is called in float64.
         method: ``"exact"``: quadrature, to 1e-12 for smooth functions. ``"e3nn"``: the mean over e3nn's million random
-            numbers, off by about 1e-3, for weights that were trained with it (it leaves alone what is within 1e-4 of 1).
+            numbers, off by about 1e-3, for weights that were trained with it; a factor within 1e-4 of 1 is 1.
 
     Raises:
         ConfigError: If the method is unknown, or the second moment is not positive and finite.

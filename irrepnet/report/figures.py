@@ -23,6 +23,7 @@ from irrepnet.report.panels import (
     draw_temperature,
     draw_total_energy,
     dress,
+    log_scale,
 )
 
 if TYPE_CHECKING:
@@ -67,12 +68,12 @@ def learning_figure(data: ReportData) -> Figure:
     draw_learning_curve(figure.add_subplot(grid[0, 0]), data.history, "forces", "meV/Å", "Forces")
     draw_learning_curve(figure.add_subplot(grid[0, 1]), data.history, "energy", "meV/atom", "Energy")
     draw_learning_curve(figure.add_subplot(grid[1, 0]), data.history, "loss", "", "Loss")
-    below = grid[1, 1].subgridspec(2, 1, hspace=0.12)
+    below = grid[1, 1].subgridspec(2, 1, hspace=0)
     rate, clock = figure.add_subplot(below[0]), figure.add_subplot(below[1])
     steps = column(data.history, "step")
     rate.plot(steps, column(data.history, "lr"), color=BLUE, linewidth=1.5)
-    rate.set_yscale("log")
     dress(rate, "Learning rate and wall time", "", "rate")
+    log_scale(rate)
     rate.tick_params(labelbottom=False)
     clock.plot(steps, column(data.history, "seconds") / 60, color=GREEN, linewidth=1.5)
     dress(clock, "", "optimiser step", "time (min)")
@@ -127,9 +128,11 @@ def rdf_figure(data: ReportData) -> Figure:
     """
     columns = min(_RDF_COLUMNS, len(data.rdfs))
     rows = -(-len(data.rdfs) // columns)
-    figure = _figure(max(5.0, 3.6 * columns), 3.6 * rows)
+    figure = _figure(max(5.0, 3.6 * columns), 3.6 * rows + 0.3)
     for index, rdf in enumerate(data.rdfs):
-        draw_rdf(figure.add_subplot(rows, columns, index + 1), rdf)
+        draw_rdf(figure.add_subplot(rows, columns, index + 1), rdf, legend=False)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=10, frameon=False)
     return figure
 
 
@@ -188,9 +191,7 @@ def _figure(width: float, height: float) -> Figure:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure as AnyFigure
     except ImportError as error:
-        raise ImportError(
-            "pictures need matplotlib; found it not installed; pip install 'irrepnet[report]'"
-        ) from error
+        raise ImportError("pictures need matplotlib; found it not installed; pip install 'irrepnet[report]'") from error
     figure = AnyFigure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure

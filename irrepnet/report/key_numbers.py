@@ -20,7 +20,7 @@ class ErrorRow(NamedTuple):
     """Errors of one label on the test frames.
 
     Example:
-        >>> ErrorRow("forces", "meV/Å", mae=31.0, rmse=44.0, spread=880.0, count=9).share
+        >>> ErrorRow("forces", "meV/Å", mae=31.0, rmse=44.0, spread=880.0, size=9).share
         0.05
     """
 
@@ -29,7 +29,7 @@ class ErrorRow(NamedTuple):
     mae: float
     rmse: float
     spread: float  # standard deviation of the reference: the RMSE of predicting its mean
-    count: int  # numbers compared
+    size: int  # numbers compared
 
     @property
     def share(self) -> float:
@@ -63,7 +63,7 @@ def error_rows(parity: Parity) -> list[ErrorRow]:
     ]
     if parity.stress_ref is not None and parity.stress_pred is not None:
         rows.append(_error_row("stress", "meV/Å³", parity.stress_ref, parity.stress_pred))
-    return [row for row in rows if row.count]
+    return [row for row in rows if row.size]
 
 
 def force_error_rows(parity: Parity) -> list[ErrorRow]:
@@ -89,8 +89,9 @@ def energy_drift(dynamics: Dynamics) -> Drift | None:
 
     Example:
         >>> time = np.arange(5) * 1000.0
-        >>> energy_drift(Dynamics(time, -2.0 + 0.004 * time / 1000, np.zeros(5), np.zeros(5), num_atoms=4)).slope.round(6)
-        np.float64(1.0)
+        >>> dynamics = Dynamics(time, -2.0 + 0.004 * time / 1000, np.zeros(5), np.zeros(5), num_atoms=4)
+        >>> round(energy_drift(dynamics).slope, 6)
+        1.0
     """
     energy = MILLI * dynamics.total_energy / dynamics.num_atoms
     finite = np.isfinite(energy)

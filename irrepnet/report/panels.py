@@ -26,13 +26,15 @@ __all__ = [
     "draw_temperature",
     "draw_total_energy",
     "dress",
+    "log_scale",
 ]
 
 # Okabe and Ito 2008: told apart with every common kind of colour blindness.
 BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9"
 INK, FAINT = "#1b1f24", "#8b949e"
 _SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
-_TALL = 4.0  # g(r) above which a peak (a chemical bond) is shown in an inset, so that the liquid's structure stays visible
+_TALL = 4.0  # g(r) above which a peak (a bond) goes into an inset, so that the liquid's structure stays visible
+_ERROR_LABELS = {"forces": "error of a force component", "energy": "error of the energy", "loss": "loss"}
 _MOST_POINTS = 4000  # of a line: more cannot be told apart on paper
 
 
@@ -71,13 +73,13 @@ def draw_learning_curve(ax: Axes, history: Sequence[Mapping[str, Any]], name: st
         values = column(history, key)
         shown = np.isfinite(values) & (values > 0)
         if shown.any():
-            marker = max(1, int(shown.sum()) // 25)
-            ax.plot(
-                steps[shown], values[shown], style, color=colour, label=label, linewidth=1.4, markersize=4, markevery=marker
+            every = max(1, int(shown.sum()) // 25)  # a marker on each of hundreds of points would be a band
+            (line,) = ax.plot(
+                steps[shown], values[shown], style, color=colour, label=label, linewidth=1.4, markersize=4
             )
-    ax.set_yscale("log")
-    dress(ax, title, "optimiser step", f"{name} ({unit})" if unit else name)
-    ax.grid(True, which="minor", color="#eef1f4", linewidth=0.5)
+            line.set_markevery(every)
+    dress(ax, title, "optimiser step", f"{_ERROR_LABELS[name]} ({unit})" if unit else _ERROR_LABELS[name])
+    log_scale(ax)
     _legend(ax)
 
 
@@ -89,7 +91,7 @@ def draw_energy_parity(ax: Axes, parity: Parity) -> None:
     _diagonal(ax, reference, predicted)
     ax.plot(reference, predicted, "o", color=BLUE, markersize=5, alpha=0.75, markeredgewidth=0)
     dress(ax, "Energy per atom", "reference − mean (meV/atom)", "predicted − mean (meV/atom)")
-    _annotate(ax, row, f"mean {centre:.4f} eV/atom, {row.count} frames")
+    _annotate(ax, row, f"mean = {_minus(centre, '.4f')} eV/atom\n{row.size} frames")
 
 
 def draw_force_parity(ax: Axes, parity: Parity) -> None:
@@ -98,7 +100,7 @@ def draw_force_parity(ax: Axes, parity: Parity) -> None:
     reference, predicted = parity.forces_ref.ravel(), parity.forces_pred.ravel()
     _density(ax, reference, predicted, "force components")
     dress(ax, "Force components", "reference (eV/Å)", "predicted (eV/Å)")
-    _annotate(ax, row, f"{row.count} components")
+    _annotate(ax, row, f"{row.size} components")
 
 
 def draw_stress_parity(ax: Axes, parity: Parity) -> None:
@@ -109,7 +111,7 @@ def draw_stress_parity(ax: Axes, parity: Parity) -> None:
     _diagonal(ax, reference, predicted)
     ax.plot(reference, predicted, "o", color=BLUE, markersize=3.5, alpha=0.6, markeredgewidth=0)
     dress(ax, "Stress components", "reference (meV/Å³)", "predicted (meV/Å³)")
-    _annotate(ax, row, f"{row.count} components")
+    _annotate(ax, row, f"{row.size} components")
 
 
 def draw_error_histogram(ax: Axes, parity: Parity) -> None:
@@ -119,10 +121,10 @@ def draw_error_histogram(ax: Axes, parity: Parity) -> None:
     edges = np.linspace(-reach, reach, 61)
     for colour, row, number in zip(_cycle(), force_error_rows(parity), np.unique(parity.species), strict=False):
         counts, _ = np.histogram(error[parity.species == number], edges)
-        share = counts / (row.count * np.diff(edges))
-        ax.stairs(share, edges, color=colour, linewidth=1.6, label=f"{row.label}, {row.count // 3} atoms")
-    ax.set_yscale("log")
-    dress(ax, "Errors of force components", "predicted − reference (meV/Å)", "density (1/(meV/Å))")
+        share = counts / (row.size * np.diff(edges))
+        ax.stairs(share, edges, color=colour, linewidth=1.6, label=f"{row.label}, {row.size // 3} atoms")
+    dress(ax, "Errors of force components", "predicted − reference (meV/Å)", "density (Å/meV)")
+    log_scale(ax)
     _legend(ax)
 
 
@@ -144,7 +146,7 @@ def draw_errors_by_species(ax: Axes, parity: Parity) -> None:
     _legend(ax, loc="lower right")
 
 
-def draw_rdf(ax: Axes, rdf: RadialDistribution) -> None:
+def draw_rdf(ax: Axes, rdf: RadialDistribution, *, legend: bool = True) -> None:
     """Draw g(r) of dynamics over that of the reference; bonds, which are much taller, go into an inset."""
     _rdf_lines(ax, rdf)
     dress(ax, f"g(r), {rdf.pair.replace('-', '–')}", "r (Å)", "g(r)")
@@ -152,18 +154,19 @@ def draw_rdf(ax: Axes, rdf: RadialDistribution) -> None:
     tall = np.flatnonzero(highest > _TALL)
     ax.set_xlim(0, rdf.r[-1])
     ax.set_ylim(bottom=0)
-    _legend(ax, loc="upper right")
+    if legend:
+        _legend(ax, loc="lower right")
     if not len(tall) or len(tall) == len(highest):
         return
     rest = np.delete(highest, np.arange(max(tall[0] - 2, 0), min(tall[-1] + 3, len(highest))))
-    ax.set_ylim(0, 1.7 * max(rest.max(initial=0.0), 1.0))
-    inset = ax.inset_axes((0.55, 0.52, 0.42, 0.3))
+    ax.set_ylim(0, 2.2 * max(rest.max(initial=0.0), 1.0))  # the upper half is the inset's
+    inset = ax.inset_axes((0.5, 0.63, 0.46, 0.28))
     _rdf_lines(inset, rdf)
     width = rdf.r[tall[-1]] - rdf.r[tall[0]]
     inset.set_xlim(rdf.r[tall[0]] - width / 2 - 0.05, rdf.r[tall[-1]] + width / 2 + 0.05)
     inset.set_ylim(0, 1.1 * highest.max())
     inset.tick_params(labelsize=8, colors=INK)
-    inset.set_title("bond, full height", fontsize=8, color=INK, pad=2)
+    inset.set_title("the cut peak in full", fontsize=8, color=INK, pad=2)
 
 
 def draw_nve_energies(ax: Axes, dynamics: Dynamics) -> None:
@@ -188,7 +191,7 @@ def draw_total_energy(ax: Axes, dynamics: Dynamics) -> None:
     drift = energy_drift(dynamics)
     if drift is not None:
         line = drift.slope * (time - time.mean()) + change[np.isfinite(change)].mean()
-        label = f"drift {drift.slope:+.3g} meV/atom/ps"
+        label = f"drift {_minus(drift.slope, '+.3g')} meV/atom/ps"
         ax.plot(time[[0, -1]], line[[0, -1]], "--", color=INK, linewidth=1.3, label=label)
     dress(ax, "Total energy, magnified", "time (ps)", "change since the start (meV/atom)")
     _legend(ax, loc="best")
@@ -201,6 +204,20 @@ def draw_temperature(ax: Axes, dynamics: Dynamics) -> None:
     ax.axhline(mean, color=INK, linewidth=1.2, linestyle="--", label=f"mean {mean:.0f} K")
     dress(ax, "Temperature", "time (ps)", "temperature (K)")
     _legend(ax, loc="best")
+
+
+def log_scale(ax: Axes) -> None:
+    """Make the y axis logarithmic with plain numbers; 2 and 5 are labelled too where that leaves room."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    ax.set_yscale("log")
+    low, high = ax.get_ylim()
+    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    ax.yaxis.set_major_formatter(plain)
+    is_short = high / low < 500
+    ax.yaxis.set_minor_locator(LogLocator(subs=(2, 5) if is_short else tuple(range(2, 10))))
+    ax.yaxis.set_minor_formatter(plain if is_short else NullFormatter())
+    ax.grid(True, which="minor", color="#eef1f4", linewidth=0.5)
 
 
 def column(history: Sequence[Mapping[str, Any]], key: str) -> NDArray[np.float64]:
@@ -217,9 +234,8 @@ def _rdf_lines(ax: Axes, rdf: RadialDistribution) -> None:
 
 def _density(ax: Axes, reference: NDArray[np.float64], predicted: NDArray[np.float64], what: str) -> None:
     low, high = _diagonal(ax, reference, predicted)
-    drawn = ax.hexbin(
-        reference, predicted, gridsize=70, extent=(low, high, low, high), bins="log", mincnt=1, cmap="viridis", linewidths=0.1
-    )
+    extent = (low, high, low, high)
+    drawn = ax.hexbin(reference, predicted, gridsize=70, extent=extent, bins="log", mincnt=1, linewidths=0.1)
     bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.85, pad=0.02)
     bar.set_label(f"{what} in a cell", fontsize=9, color=INK)
     bar.ax.tick_params(labelsize=8, colors=INK)
@@ -240,12 +256,13 @@ def _diagonal(ax: Axes, reference: NDArray[np.float64], predicted: NDArray[np.fl
 
 
 def _annotate(ax: Axes, row: ErrorRow, last: str) -> None:
-    text = f"MAE  {row.mae:.2f} {row.unit}\nRMSE {row.rmse:.2f} {row.unit}\nstd  {row.spread:.2f} {row.unit}\n{last}"
+    numbers = (("MAE", row.mae), ("RMSE", row.rmse), ("std of reference", row.spread))
+    text = "\n".join([*(f"{name} = {value:.3g} {row.unit}" for name, value in numbers), last])
     box = {"boxstyle": "round", "facecolor": "white", "edgecolor": "#d8dee4", "alpha": 0.9}
-    ax.text(0.03, 0.97, text, transform=ax.transAxes, va="top", fontsize=9, family="monospace", color=INK, bbox=box)
+    ax.text(0.03, 0.97, text, transform=ax.transAxes, va="top", fontsize=9, linespacing=1.35, color=INK, bbox=box)
 
 
-def _legend(ax: Axes, loc: str = "best") -> None:
+def _legend(ax: Axes, loc: Any = "best") -> None:
     if ax.get_legend_handles_labels()[0]:
         ax.legend(fontsize=9, frameon=True, framealpha=0.9, edgecolor="#d8dee4", labelcolor=INK, loc=loc)
 
@@ -253,6 +270,10 @@ def _legend(ax: Axes, loc: str = "best") -> None:
 def _thinned(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     every = max(1, len(x) // _MOST_POINTS)
     return x[::every], y[::every]
+
+
+def _minus(value: float, form: str) -> str:
+    return format(value, form).replace("-", "−")
 
 
 def _cycle() -> list[str]:

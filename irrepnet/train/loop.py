@@ -29,7 +29,7 @@ from irrepnet.train.state import Progress, TrainState
 
 __all__ = ["TrainResult", "train"]
 
-_MOST_FINDINGS = 10  # lines about odd frames; a file of duplicates would fill the screen
+_MOST_NAMED = 10  # odd frames; a file of duplicates would fill the screen
 _WHAT_NOW = "best.model and the last good state are kept; look at these frames, or lower training.lr"
 
 
@@ -75,7 +75,7 @@ def train(config: RunConfig, out: str | Path, *, resume: bool = False, quiet: bo
     device = usable_device(settings.device)
     with TrainingConsole(quiet=quiet) as console, StopRequest() as stop:
         splits = load_splits(config)
-        for finding in splits.findings[:_MOST_FINDINGS]:
+        for finding in splits.findings[:_MOST_NAMED]:
             console.say(f"note: {finding}")
         model, train_items = model_from_data(config, splits.train)
         valid_items = label_graphs(splits.valid, model.cutoff)
@@ -220,6 +220,10 @@ def _blame(step: int, prediction: Prediction, batch: LabelledGraphs, loss: float
     """Name the frames with a prediction that is not finite; all frames of the batch when only the gradient is not."""
     sick = ~torch.isfinite(prediction.energy)
     sick[batch.graph.batch[~torch.isfinite(prediction.forces).all(dim=1)]] = True
-    frames = [source for source, is_sick in zip(batch.sources, sick.tolist(), strict=True) if is_sick] or batch.sources
+    frames = [source for source, is_sick in zip(batch.sources, sick.tolist(), strict=True) if is_sick]
+    frames = frames or list(batch.sources)
+    named = ", ".join(frames[:_MOST_NAMED]) + (
+        f" and {len(frames) - _MOST_NAMED} more" if len(frames) > _MOST_NAMED else ""
+    )
     what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
-    return f"training stopped at step {step}: {what} for {', '.join(frames)}; {_WHAT_NOW}"
+    return f"training stopped at step {step}: {what} for {named}; {_WHAT_NOW}"

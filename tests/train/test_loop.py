@@ -145,7 +145,9 @@ def test_resume_starts_a_run_where_there_is_none(tmp_path):
 def test_resume_with_another_configuration_is_refused_with_the_difference(tmp_path, interrupt):
     interrupt(5)
     train(toy.config(tmp_path), tmp_path / "run", quiet=True)
-    with pytest.raises(ConfigError, match=r"found changes:\n  training.lr: 0.02 in the run; 0.01 now\n  training.seed: 0"):
+    with pytest.raises(
+        ConfigError, match=r"found changes:\n  training.lr: 0.02 in the run; 0.01 now\n  training.seed: 0"
+    ):
         train(toy.config(tmp_path, lr=0.01, seed=3), tmp_path / "run", resume=True, quiet=True)
     assert rows(tmp_path / "run")[-1]["step"] == 4
 
@@ -196,7 +198,9 @@ def test_bad_data_leaves_no_folder_behind(tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_run_naming_the_frames(tmp_path):
     config = toy.config(tmp_path, steps=50, lr=1e30, warmup=0.0, clip_norm=None)
-    with pytest.raises(NonFiniteError, match=r"stopped at step \d+: .* for .*frames\.npz frame \d+.*best\.model") as caught:
+    with pytest.raises(
+        NonFiniteError, match=r"stopped at step \d+: .* for .*frames\.npz frame \d+.*best\.model"
+    ) as caught:
         train(config, tmp_path / "run", quiet=True)
     assert "frame" in str(caught.value)
     assert all(p.isfinite().all() for p in load_model(tmp_path / "run" / "best.model").parameters())
@@ -215,7 +219,7 @@ def test_only_the_frames_without_a_finite_prediction_are_named(tmp_path):
     state, items, settings = state_and_batch(tmp_path)
     items[1].graph.pos[2] = items[1].graph.pos[0] + 1e-200  # a distance whose square is zero
     before = [p.clone() for p in state.model.parameters()]
-    with pytest.raises(NonFiniteError, match=r"the loss is nan for \S*frames\.npz frame 1; best\.model"):
+    with pytest.raises(NonFiniteError, match=r"the loss is nan for \S+ frame 1; best\.model"):
         _take_step(state, LabelledGraphs.collate(items[:3]), settings, rate=0.01)
     assert all(map(torch.equal, before, state.model.parameters()))
 
@@ -223,7 +227,7 @@ def test_only_the_frames_without_a_finite_prediction_are_named(tmp_path):
 def test_a_gradient_that_is_not_finite_names_the_whole_batch(tmp_path):
     state, items, settings = state_and_batch(tmp_path)
     next(state.model.parameters()).register_hook(lambda gradient: gradient * math.inf)
-    with pytest.raises(NonFiniteError, match=r"the gradient's norm is \w+ for \S*frame 0, \S*frame 1; best"):
+    with pytest.raises(NonFiniteError, match=r"the gradient's norm is \w+ for \S+ frame 0, \S+ frame 1; best"):
         _take_step(state, LabelledGraphs.collate(items[:2]), settings, rate=0.01)
     assert state.progress.step == 0
 

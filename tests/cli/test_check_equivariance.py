@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import torch
+from train import toy
+
+from irrepnet.cli import main
+from irrepnet.cli.checks import check_model, example_frame
+from irrepnet.data import Frame
+from irrepnet.models import ForceField, ForceFieldConfig, Prediction, save_model
+
+
+def small_model(species=("H", "O"), **changes):
+    torch.manual_seed(0)
+    settings = {"irreps_hidden": "4x0e+4x1o", "num_layers": 2, "radial_hidden": (8,), **changes}
+    return ForceField(ForceFieldConfig(species=species, cutoff=3.0, **settings)).eval()
+
+
+def small_frame(**changes):
+    return Frame(species=toy.SPECIES, pos=toy.arrays(1)["pos"][0], **changes)
+
+
+class FixedAxis(ForceField):
+    """A model that prefers the x axis: neither rotates nor has forces that are the slope of its energy."""
+
+    def forward(self, graph, *, compute_stress=False):
+        energy, forces, stress = super().forward(graph, compute_stress=compute_stress)
+        return Prediction(energy, forces * torch.tensor([1.1, 1.0, 1.0], dtype=forces.dtype), stress)
+
+
+def test_every_promise_is_checked_and_kept():
+    checks = check_model(small_model(), small_frame(cell=[[4, 0, 0], [1, 4, 0], [0, 1, 5]], pbc=True))
+    assert all(check.passed for check in checks)
+    assert [check.name for check in checks if check.dtype == "float64"] == [
+        "rotation", "inversion", "translation", "permutation",
+        "forces = -dE/dpos", "sum of forces = 0", "stress = dE/dstrain / V",
+    ]  # fmt: skip
+    assert sum(check.dtype == "float32" for check in checks) == 4
+
+
+def test_the_model_is_left_as_it_was():
+    model = small_model()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    check_model(model, small_frame(), trials=1)
+    assert model.dtype == torch.float32
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_a_broken_model_fails_where_it_is_broken():
+    failed = {(c.name, c.dtype) for c in check_model(FixedAxis(small_model().config), small_frame()) if not c.passed}
+    assert {("rotation", "float64"), ("rotation", "float32"), ("forces = -dE/dpos", "float64")} <= failed
+    assert ("translation", "float64") not in failed
+
+
+def test_an_open_structure_has_no_stress_to_check():
+    names = [check.name for check in check_model(small_model(), small_frame(), trials=1)]
+    assert "forces = -dE/dpos" in names
+    assert "stress = dE/dstrain / V" not in names
+
+
+def test_the_example_is_made_of_elements_that_the_model_knows():
+    assert len(example_frame(small_model())) == 192
+    frame = example_frame(small_model(("C", "Si")))
+    assert set(frame.species.tolist()) == {6, 14}
+    assert np.linalg.norm(frame.pos[1] - frame.pos[0]) > 0.5
+
+
+def test_the_command_prints_a_table_and_exits_0(tmp_path, capsys):
+    save_model(small_model(("Ar",)), tmp_path / "a.model")
+    assert main(["check-equivariance", str(tmp_path / "a.model"), "--trials", "2"]) == 0
+    out = capsys.readouterr().out
+    assert "27 atoms, 2 trials" in out
+    assert "all 11 checks passed" in out
+
+
+def test_the_command_exits_1_when_a_check_fails(tmp_path, capsys, monkeypatch):
+    from irrepnet.models import checkpoint
+
+    save_model(small_model(("Ar",)), tmp_path / "a.model")
+    broken = FixedAxis(small_model(("Ar",)).config)
+    monkeypatch.setattr(checkpoint, "load_model", lambda path: broken)
+    assert main(["check-equivariance", str(tmp_path / "a.model"), "--trials", "1"]) == 1
+    out = capsys.readouterr().out
+    assert "FAILED" in out
+    assert "checks failed" in out
+
+
+def test_a_frame_of_ones_own(tmp_path, capsys):
+    save_model(small_model(), tmp_path / "a.model")
+    data = toy.write_frames(tmp_path / "frames.npz")
+    assert main(["check-equivariance", str(tmp_path / "a.model"), "--data", data, "--trials", "1"]) == 0
+    assert "frames.npz frame 0, 4 atoms" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("path", ["no.model", "."])
+def test_a_file_that_is_no_model_exits_2(path, capsys):
+    assert main(["check-equivariance", path]) == 2
+    assert path in capsys.readouterr().err
