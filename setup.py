@@ -25,6 +25,7 @@ class BuildLibrary(build_ext):
     """Build the library, or leave a note beside the package that says why there is none."""
 
     def run(self):
+        """Build, or note why not; only IRREPNET_REQUIRE_EXT makes that an error."""
         reason = self.prepare()
         if reason is None:
             try:
@@ -75,6 +76,7 @@ class Wheel(bdist_wheel):
     """Tag the wheel for what is in it: the tag is known once the library has been built, or not."""
 
     def run(self):
+        """Build the library before anything else."""
         self.run_command("build_ext")
         self.root_is_pure = not self.distribution.has_ext_modules()
         super().run()

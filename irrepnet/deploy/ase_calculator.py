@@ -57,8 +57,8 @@ class IrrepNetCalculator(Calculator):
     ) -> None:
         """Compute everything at once: the stress is nearly free once there are forces."""
         super().calculate(atoms, properties, system_changes)
-        cell = self.atoms.cell.array if self.atoms.cell.any() else None
-        prediction = self.predict(self.atoms.numbers, self.atoms.positions, cell, self.atoms.pbc)
+        now: Any = self.atoms  # a copy that ASE has made
+        prediction = self.predict(now.numbers, now.positions, now.cell.array if now.cell.any() else None, now.pbc)
         energy = float(prediction.energy)
         self.results = {"energy": energy, "free_energy": energy, "forces": prediction.forces.double().numpy(force=True)}
         if prediction.stress is not None:

@@ -135,9 +135,17 @@ def run_nve(
             position_times.append(now.time)
         if progress is not None:
             progress(now)
-    columns = np.array(rows).T
+    time, potential, kinetic, heat = np.array(rows).T
     return Trajectory(
-        *columns, np.array(position_times), np.array(positions), species=frame.species, cell=frame.cell, pbc=frame.pbc
+        time=time,
+        potential_energy=potential,
+        kinetic_energy=kinetic,
+        temperature=heat,
+        position_time=np.array(position_times),
+        positions=np.array(positions),
+        species=frame.species,
+        cell=frame.cell,
+        pbc=frame.pbc,
     )
 
 

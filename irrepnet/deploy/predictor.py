@@ -73,8 +73,8 @@ class Predictor:
         own_pbc = np.array(pbc, dtype=bool)  # a copy, as Frame makes of the others: callers change arrays in place
         frame = Frame(species=species, pos=pos, cell=cell, pbc=own_pbc, source="structure")  # type: ignore[arg-type]
         graph = self._graph(frame)
-        has_volume = graph.cell is not None and bool(frame.pbc.any()) and abs(np.linalg.det(frame.cell)) > 0
-        return self.model(graph, compute_stress=has_volume)
+        has_stress = frame.cell is not None and bool(frame.pbc.any()) and np.linalg.det(frame.cell) != 0
+        return self.model(graph, compute_stress=has_stress)
 
     def _graph(self, frame: Frame) -> Graph:
         if self.skin == 0:

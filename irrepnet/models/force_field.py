@@ -24,6 +24,7 @@ from irrepnet.data.graph import Graph
 from irrepnet.errors import DataError, DtypeError, IrrepsError
 from irrepnet.nn.gate import Gate
 from irrepnet.nn.point_convolution import PointConvolution
+from irrepnet.nn.pool import ScalarReadout, sum_pool
 from irrepnet.nn.species_linear import SpeciesLinear
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.linear import Linear
@@ -76,7 +77,7 @@ class ForceFieldConfig(BaseModel):
     num_basis: PositiveInt = Field(8, description="number of Bessel functions of the edge length")
     radial_hidden: tuple[PositiveInt, ...] = Field((32, 32), description="widths of the radial networks' hidden layers")
     readout_hidden: tuple[PositiveInt, ...] = Field((16,), description="widths of the energy readout's hidden layers")
-    envelope_power: int = Field(6, ge=3, description="power of the polynomial that takes edges to zero at the cutoff")
+    envelope_power: int = Field(6, ge=2, description="power of the polynomial that takes edges to zero at the cutoff")
     avg_num_neighbors: PositiveFloat = Field(
         20.0, description="mean number of neighbours; sums are divided by its square root"
     )
@@ -139,10 +140,11 @@ class _Layer(nn.Module):
             cutoff=config.cutoff,
             num_basis=config.num_basis,
             radial_hidden=config.radial_hidden,
+            envelope_power=config.envelope_power,
             avg_num_neighbors=config.avg_num_neighbors,
             backend=config.backend,
         )
-        self.self_connection = SpeciesLinear(irreps_in, self.gate.irreps_in, len(config.species))
+        self.self_connection = SpeciesLinear(irreps_in, self.gate.irreps_in, len(config.species), unreached="zero")
         self.irreps_out = self.gate.irreps_out
 
     def forward(
@@ -195,12 +197,13 @@ class ForceField(nn.Module):
         self.atomic_numbers = tuple(atomic_number(symbol) for symbol in config.species)
         scalars = Irreps(config.irreps_hidden).count("0e")
         self.embedding = nn.Parameter(torch.randn(len(config.species), scalars))
-        self.layers = nn.ModuleList()
-        irreps = Irreps([(scalars, "0e")])
+        layers: list[_Layer] = []
         for irreps_hidden in _useful_irreps(config):
-            self.layers.append(_Layer(irreps, irreps_hidden, config))
-            irreps = self.layers[-1].irreps_out
-        self.readout = _readout(scalars, config.readout_hidden)
+            irreps_in = layers[-1].irreps_out if layers else Irreps([(scalars, "0e")])
+            layers.append(_Layer(irreps_in, irreps_hidden, config))
+        self.layers = nn.ModuleList(layers)
+        self.irreps_layers = [layer.irreps_out for layer in layers]
+        self.readout = ScalarReadout(self.irreps_layers[-1], hidden=config.readout_hidden)
         index = torch.full((len(SYMBOLS),), -1)
         index[list(self.atomic_numbers)] = torch.arange(len(config.species))
         self.register_buffer("species_index", index, persistent=False)
@@ -268,9 +271,9 @@ class ForceField(nn.Module):
         species = self.species_index[graph.species]
         isolated = torch.arange(len(self.atomic_numbers), device=species.device)  # one atom of each, without edges
         feats = self._features(torch.cat([species, isolated]), graph.edge_index, edge_vec)[-1]
-        atoms, vacuum = self.readout(feats).squeeze(-1).split([graph.num_nodes, len(isolated)])
+        atoms, vacuum = self.readout.per_node(feats).split([graph.num_nodes, len(isolated)])
         interaction = (atoms - vacuum[species]).double()  # [N]
-        return scatter_sum(interaction * self.scales[species] + self.shifts[species], graph.batch, graph.num_graphs)
+        return sum_pool(interaction * self.scales[species] + self.shifts[species], graph.batch, graph.num_graphs)
 
     def _features(self, species: Tensor, edge_index: Tensor, edge_vec: Tensor) -> list[Tensor]:
         edges = edge_order(edge_index, len(species))

@@ -76,7 +76,7 @@ class BesselBasis(nn.Module):
 
 
 def _sinc(x: Tensor) -> Tensor:
-    """Return sin(x) / x, 1 at x = 0, with right derivatives there up to order 8 (the second of ``torch.sinc`` is NaN)."""
+    """Return sin(x) / x and 1 at x = 0, where derivatives up to order 8 are right (``torch.sinc`` has NaN there)."""
     near = x.abs() < 0.1
     away = x.masked_fill(near, 1.0)  # masked before and after: a NaN in the branch not taken would reach the gradient
     y = x.masked_fill(~near, 0.0).square()

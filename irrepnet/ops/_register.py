@@ -17,7 +17,7 @@ from torch.autograd import forward_ad
 
 from irrepnet.ops._backend import library_status
 
-__all__ = ["Derivative", "register", "rowwise"]
+__all__ = ["Derivative", "Op", "register", "rowwise"]
 
 Op = Callable[..., Tensor]
 BatchRule = Callable[..., tuple[Tensor, int]]
@@ -39,9 +39,7 @@ class Derivative(NamedTuple):
     jvp: Op | None = None
 
 
-def register(
-    name: str, *, fake: Op, derivatives: Mapping[int, Derivative], batch: Callable[[Op], BatchRule]
-) -> Op:
+def register(name: str, *, fake: Op, derivatives: Mapping[int, Derivative], batch: Callable[[Op], BatchRule]) -> Op:
     """Register one op of the library and return the function that calls it, differentiable to every order.
 
     Args:
@@ -69,7 +67,7 @@ def register(
         return rule(info.batch_size, in_dims, *args)
 
     members = {"forward": op, "setup_context": rules.save, "backward": rules.vjp, "jvp": rules.jvp, "vmap": batched}
-    function = type(name, (torch.autograd.Function,), {key: staticmethod(value) for key, value in members.items()})
+    function: Any = type(name, (torch.autograd.Function,), {key: staticmethod(value) for key, value in members.items()})
 
     torch.library.register_fake(f"irrepnet::{name}", fake)
     torch.library.register_autograd(f"irrepnet::{name}", rules.vjp, setup_context=rules.save)

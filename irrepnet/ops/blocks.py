@@ -6,13 +6,13 @@ Outside, features are ``[rows, columns]`` with each block ``[channel, component]
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Block", "cut", "join"]
+__all__ = ["Block", "cut", "join", "together"]
 
 
 class Block(NamedTuple):
@@ -65,6 +65,17 @@ def cut(features: Tensor, blocks: Iterable[Block]) -> dict[Block, Tensor]:
         block: piece.unflatten(1, (block.mul, block.dim)).transpose(1, 2)
         for block, piece in zip(wanted, pieces, strict=True)
     }
+
+
+def together(blocks: Mapping[Block, Tensor], wanted: Sequence[Block]) -> Tensor:
+    """Stack blocks of one multiplicity by their components, ``[rows, component of all, channel]``.
+
+    Example:
+        >>> a, b = Block(0, 2, 1), Block(2, 2, 3)
+        >>> together(cut(torch.zeros(5, 8), [a, b]), [a, b]).shape
+        torch.Size([5, 4, 2])
+    """
+    return blocks[wanted[0]] if len(wanted) == 1 else torch.cat([blocks[block] for block in wanted], dim=1)
 
 
 def join(blocks: Mapping[Block, Tensor], columns: int, like: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from irrepnet.errors import DtypeError, ShapeError
 from irrepnet.ops._backend import choose
-from irrepnet.ops._register import Derivative, register, rowwise
+from irrepnet.ops._register import Derivative, Op, register, rowwise
 from irrepnet.ops.reference import spherical_harmonics as reference
 
 __all__ = ["spherical_harmonics"]
@@ -69,19 +69,7 @@ def _check(xyz: Tensor, lmax: int) -> None:
 # pass. Its derivative along u, the Hessian of g.R(xyz) times u, is the gradient of T(u, g, R(xyz)), so it is itself
 # with `_gradient_r(u, g)` for g.
 
-_harmonics = register(
-    "spherical_harmonics",
-    fake=lambda xyz, lmax: xyz.new_empty((*xyz.shape[:-1], (lmax + 1) ** 2)),
-    derivatives={
-        0: Derivative(
-            vjp=lambda g, xyz, lmax: _backward(g, xyz, lmax),
-            jvp=lambda v, xyz, lmax: _gradient_g(v, _harmonics(xyz, lmax), lmax),
-        )
-    },
-    batch=rowwise,
-)
-
-_backward = register(
+_backward: Op = register(
     "spherical_harmonics_backward",
     fake=lambda g, xyz, lmax: xyz.new_empty(xyz.shape),
     derivatives={
@@ -94,7 +82,19 @@ _backward = register(
     batch=rowwise,
 )
 
-_gradient_v = register(
+_harmonics: Op = register(
+    "spherical_harmonics",
+    fake=lambda xyz, lmax: xyz.new_empty((*xyz.shape[:-1], (lmax + 1) ** 2)),
+    derivatives={
+        0: Derivative(
+            vjp=_backward,
+            jvp=lambda v, xyz, lmax: _gradient_g(v, _harmonics(xyz, lmax), lmax),
+        )
+    },
+    batch=rowwise,
+)
+
+_gradient_v: Op = register(
     "spherical_harmonics_gradient_v",
     fake=lambda g, r, lmax: g.new_empty((*g.shape[:-1], 3)),
     derivatives={
@@ -104,7 +104,7 @@ _gradient_v = register(
     batch=rowwise,
 )
 
-_gradient_g = register(
+_gradient_g: Op = register(
     "spherical_harmonics_gradient_g",
     fake=lambda v, r, lmax: r.new_empty(r.shape),
     derivatives={
@@ -114,7 +114,7 @@ _gradient_g = register(
     batch=rowwise,
 )
 
-_gradient_r = register(
+_gradient_r: Op = register(
     "spherical_harmonics_gradient_r",
     fake=lambda v, g, lmax: g.new_empty(g.shape),
     derivatives={

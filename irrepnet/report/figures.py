@@ -52,7 +52,7 @@ def png_bytes(figure: Figure) -> bytes:
         b'PNG'
     """
     stream = io.BytesIO()
-    figure.savefig(stream, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None})
+    figure.savefig(stream, format="png", facecolor="white", metadata={"Software": None})
     return stream.getvalue()
 
 
@@ -143,7 +143,7 @@ def dynamics_figure(data: ReportData) -> Figure:
         >>> from irrepnet.report.data import Dynamics
         >>> md = Dynamics([0.0, 0.5], [-1.0, -1.1], [0.1, 0.2], [300.0, 310.0], num_atoms=3)
         >>> [axes.get_xlabel() for axes in dynamics_figure(ReportData("a", dynamics=md)).axes]
-        ['time (ps)', 'time (ps)', 'time (ps)']
+        ['time (fs)', 'time (fs)', 'time (fs)']
     """
     assert data.dynamics is not None
     figure = _figure(11, 3.7)
@@ -192,7 +192,7 @@ def _figure(width: float, height: float) -> Figure:
         from matplotlib.figure import Figure as AnyFigure
     except ImportError as error:
         raise ImportError("pictures need matplotlib; found it not installed; pip install 'irrepnet[report]'") from error
-    figure = AnyFigure(figsize=(width, height), layout="constrained")
+    figure = AnyFigure(figsize=(width, height), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 

@@ -108,25 +108,26 @@ def _glance(data: ReportData) -> Iterator[Html]:
     yield tiles(_key_numbers(data))
 
 
-def _key_numbers(data: ReportData) -> Iterator[tuple[str, str, str]]:
+def _key_numbers(data: ReportData) -> Iterator[tuple[str, str, str, str]]:
     for row in [] if data.parity is None else error_rows(data.parity):
         share = "" if np.isnan(row.share) else f"{100 * row.share:.1f} % of the spread of the reference; "
-        yield f"{row.label.capitalize()}, RMSE", f"{row.rmse:.3g} {row.unit}", f"{share}MAE {row.mae:.3g} {row.unit}"
+        yield f"{row.label.capitalize()}, RMSE", f"{row.rmse:.3g}", row.unit, f"{share}MAE {row.mae:.3g} {row.unit}"
     if data.history:
         last = data.history[-1]
         best = min(data.history, key=lambda row: np.inf if row.get("valid_loss") is None else row["valid_loss"])
         steps, seconds = last.get("step"), last.get("seconds")
-        time = _NOTHING if seconds is None else f"{seconds / 60:.1f} min"
-        yield "Training", time, f"{steps} steps; lowest validation loss at step {best.get('step')}"
+        minutes = _NOTHING if seconds is None else f"{seconds / 60:.1f}"
+        yield "Training", minutes, "min", f"{steps} steps; lowest validation loss at step {best.get('step')}"
     drift = None if data.dynamics is None else energy_drift(data.dynamics)
     if data.dynamics is not None and drift is not None:
         yield (
-            "Drift of the total energy",
-            f"{drift.slope:+.2g} meV/atom/ps".replace("-", "−"),
-            f"fluctuation about the line {drift.fluctuation:.2g} meV/atom",
+            "Energy drift",
+            f"{drift.slope:+.2g}".replace("-", "−"),
+            "meV/atom/ps",
+            f"total energy; about that line ± {drift.fluctuation:.2g} meV/atom",
         )
         mean, deviation = np.nanmean(data.dynamics.temperature), np.nanstd(data.dynamics.temperature)
-        yield "Mean temperature", f"{mean:.0f} K", f"standard deviation {deviation:.0f} K"
+        yield "Mean temperature", f"{mean:.0f}", "K", f"± {deviation:.0f} K in time"
 
 
 def _errors(data: ReportData) -> Iterator[Html]:
@@ -196,7 +197,13 @@ def _rdfs(data: ReportData) -> Iterator[Html]:
 def _peak_row(rdf: RadialDistribution) -> list[str]:
     ref, model = int(np.argmax(rdf.g_ref)), int(np.argmax(rdf.g_md))
     positions = [f"{rdf.r[ref]:.2f}", f"{rdf.r[model]:.2f}"]
-    return [rdf.pair, *positions, f"{rdf.g_ref[ref]:.2f}", f"{rdf.g_md[model]:.2f}", f"{_mean_difference(rdf):.3f}"]
+    return [
+        rdf.pair.replace("-", "–"),
+        *positions,
+        f"{rdf.g_ref[ref]:.2f}",
+        f"{rdf.g_md[model]:.2f}",
+        f"{_mean_difference(rdf):.3f}",
+    ]
 
 
 def _mean_difference(rdf: RadialDistribution) -> float:
@@ -214,8 +221,8 @@ def _dynamics(data: ReportData) -> Iterator[Html]:
         yield paragraph("It was stopped before the first step, so there is nothing to draw.")
         return
     caption = (
-        f"{dynamics.num_atoms} atoms, {_reached(dynamics)}, velocity Verlet without a thermostat. "
-        "The total energy of exact dynamics is constant: what is left is the time step's error."
+        f"{dynamics.num_atoms} atoms, no thermostat. Exact dynamics would keep the total energy: "
+        "what moves it is the time step, rounding, or forces that are not the gradient of the energy."
     )
     yield _picture(figures.dynamics_figure, data, "Energies and temperature against time", caption)
 

@@ -41,16 +41,18 @@ nav a { margin-right: 1rem; white-space: nowrap; }
 section { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 1.1rem 1.2rem;
   margin: 0 0 1.1rem; }
 .soft { color: var(--soft); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(13.5rem, 1fr)); gap: .8rem;
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(11.5rem, 1fr)); gap: .8rem;
   margin: .8rem 0 0; padding: 0; }
-.tiles > div { border: 1px solid var(--line); border-radius: 8px; padding: .6rem .8rem; }
+.tiles > div { border: 1px solid var(--line); border-radius: 8px; padding: .6rem .7rem; }
 .tiles dt { color: var(--soft); font-size: .875rem; }
-.tiles dd { margin: 0; font-size: 1.35rem; font-weight: 650; font-variant-numeric: tabular-nums; }
+.tiles dd { margin: 0; font-size: 1.15rem; font-weight: 650; font-variant-numeric: tabular-nums; }
+.tiles small { font-size: .8rem; }
 .tiles dd.note { font-size: .875rem; font-weight: 400; color: var(--soft); }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }
+table { border-collapse: collapse; min-width: min(100%, 26rem); margin-top: .5rem; font-variant-numeric: tabular-nums; }
 caption { text-align: left; color: var(--soft); padding-bottom: .3rem; }
-th, td { text-align: left; padding: .32rem .8rem .32rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
+th, td { text-align: left; padding: .32rem .9rem; border-bottom: 1px solid var(--line); vertical-align: top; }
+th:first-child, td:first-child { padding-left: 0; }
 th { font-weight: 600; }
 .number { text-align: right; white-space: nowrap; }
 .badge { display: inline-block; border-radius: 99px; padding: .02rem .6rem; font-size: .875rem; font-weight: 650;
@@ -157,16 +159,17 @@ def badge(is_good: bool, word: str) -> Html:
     return Html(f'<span class="badge {kind}">{mark} {text(word)}</span>')
 
 
-def tiles(items: Iterable[tuple[str, str, str]]) -> Html:
-    """Return key numbers: label, value and a note in small print.
+def tiles(items: Iterable[tuple[str, str, str, str]]) -> Html:
+    """Return key numbers: label, value, unit, and a note in small print.
 
     Example:
-        >>> tiles([("Force RMSE", "45 meV/Å", "5 % of the spread")]).count("<dd")
-        2
+        >>> tiles([("Force RMSE", "45", "meV/Å", "5 % of the spread")]).splitlines()[1]
+        '<div><dt>Force RMSE</dt><dd>45 <small>meV/Å</small></dd><dd class="note">5 % of the spread</dd></div>'
     """
     cells = (
-        f'<div><dt>{text(label)}</dt><dd>{text(value)}</dd><dd class="note">{text(note)}</dd></div>'
-        for label, value, note in items
+        f"<div><dt>{text(label)}</dt><dd>{text(value)} <small>{text(unit)}</small></dd>"
+        f'<dd class="note">{text(note)}</dd></div>'
+        for label, value, unit, note in items
     )
     return Html("\n".join(['<dl class="tiles">', *cells, "</dl>"]))
 

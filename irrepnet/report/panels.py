@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 __all__ = [
+    "column",
     "draw_energy_parity",
     "draw_error_histogram",
     "draw_errors_by_species",
@@ -27,6 +28,7 @@ __all__ = [
     "draw_total_energy",
     "dress",
     "log_scale",
+    "readable_time",
 ]
 
 # Okabe and Ito 2008: told apart with every common kind of colour blindness.
@@ -35,6 +37,7 @@ INK, FAINT = "#1b1f24", "#8b949e"
 _SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 _TALL = 4.0  # g(r) above which a peak (a bond) goes into an inset, so that the liquid's structure stays visible
 _ERROR_LABELS = {"forces": "error of a force component", "energy": "error of the energy", "loss": "loss"}
+_SHORT = 200.0  # fs; runs up to here are drawn in fs
 _MOST_POINTS = 4000  # of a line: more cannot be told apart on paper
 
 
@@ -171,7 +174,7 @@ def draw_rdf(ax: Axes, rdf: RadialDistribution, *, legend: bool = True) -> None:
 
 def draw_nve_energies(ax: Axes, dynamics: Dynamics) -> None:
     """Draw total, potential and kinetic energy per atom against time, each relative to its first value."""
-    time = dynamics.time / FS_PER_PS
+    time, unit = readable_time(dynamics)
     for values, label, colour in (
         (dynamics.potential_energy, "potential", VERMILLION),
         (dynamics.kinetic_energy, "kinetic", GREEN),
@@ -179,31 +182,40 @@ def draw_nve_energies(ax: Axes, dynamics: Dynamics) -> None:
     ):
         change = MILLI * (values - values[0]) / dynamics.num_atoms
         ax.plot(*_thinned(time, change), color=colour, label=label, linewidth=1.8 if label == "total" else 1.1)
-    dress(ax, "Energies at constant energy", "time (ps)", "change since the start (meV/atom)")
+    dress(ax, "Energies at constant energy", f"time ({unit})", "change since the start (meV/atom)")
     _legend(ax, loc="best")
 
 
 def draw_total_energy(ax: Axes, dynamics: Dynamics) -> None:
     """Draw the total energy per atom alone, magnified, with its straight line."""
-    time = dynamics.time / FS_PER_PS
+    time, unit = readable_time(dynamics)
     change = MILLI * (dynamics.total_energy - dynamics.total_energy[0]) / dynamics.num_atoms
     ax.plot(*_thinned(time, change), color=BLUE, linewidth=1.0, label="total energy")
     drift = energy_drift(dynamics)
     if drift is not None:
-        line = drift.slope * (time - time.mean()) + change[np.isfinite(change)].mean()
+        since_middle = (dynamics.time - dynamics.time.mean()) / FS_PER_PS
+        line = drift.slope * since_middle + change[np.isfinite(change)].mean()
         label = f"drift {_minus(drift.slope, '+.3g')} meV/atom/ps"
         ax.plot(time[[0, -1]], line[[0, -1]], "--", color=INK, linewidth=1.3, label=label)
-    dress(ax, "Total energy, magnified", "time (ps)", "change since the start (meV/atom)")
-    _legend(ax, loc="best")
+    dress(ax, "Total energy, magnified", f"time ({unit})", "change since the start (meV/atom)")
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.3 * (high - low))  # room for the legend
+    _legend(ax, loc="upper left")
 
 
 def draw_temperature(ax: Axes, dynamics: Dynamics) -> None:
     """Draw the temperature against time with its mean."""
-    time, mean = dynamics.time / FS_PER_PS, float(np.nanmean(dynamics.temperature))
+    time, unit = readable_time(dynamics)
+    mean = float(np.nanmean(dynamics.temperature))
     ax.plot(*_thinned(time, dynamics.temperature), color=PURPLE, linewidth=1.0)
     ax.axhline(mean, color=INK, linewidth=1.2, linestyle="--", label=f"mean {mean:.0f} K")
-    dress(ax, "Temperature", "time (ps)", "temperature (K)")
+    dress(ax, "Temperature", f"time ({unit})", "temperature (K)")
     _legend(ax, loc="best")
+
+
+def readable_time(dynamics: Dynamics) -> tuple[NDArray[np.float64], str]:
+    """Return the times in the unit that fits the length of the run, ``"fs"`` or ``"ps"``."""
+    return (dynamics.time, "fs") if dynamics.time[-1] < _SHORT else (dynamics.time / FS_PER_PS, "ps")
 
 
 def log_scale(ax: Axes) -> None:

@@ -21,12 +21,12 @@ def scipy_harmonics(xyz: torch.Tensor, lmax: int) -> torch.Tensor:
     theta = np.arccos(np.divide(y, r, out=np.ones_like(r), where=r > 0))
     phi = np.arctan2(x, z)
     columns = []
-    for l in range(lmax + 1):
-        for m in range(-l, l + 1):
+    for degree in range(lmax + 1):
+        for m in range(-degree, degree + 1):
             # sph_harm_y has norm 1 over the sphere and the Condon-Shortley phase (-1)^m
-            value = sph_harm_y(l, abs(m), theta, phi) * (-1) ** m * math.sqrt(4 * math.pi)
+            value = sph_harm_y(degree, abs(m), theta, phi) * (-1) ** m * math.sqrt(4 * math.pi)
             part = value.real if m == 0 else math.sqrt(2) * (value.real if m > 0 else value.imag)
-            columns.append(r**l * part)
+            columns.append(r**degree * part)
     return torch.from_numpy(np.stack(columns, axis=-1)).reshape(*xyz.shape[:-1], (lmax + 1) ** 2)
 
 
@@ -72,8 +72,8 @@ def test_equal_to_e3nn(backend, lmax):
     xyz = torch.randn(20, 3, dtype=torch.float64)
     expected = e3nn.o3.spherical_harmonics(list(range(lmax + 1)), xyz, normalize=False, normalization="component")
     found = spherical_harmonics(xyz, lmax, backend=backend)
-    for l in range(lmax + 1):
-        part = slice(l * l, (l + 1) ** 2)
+    for degree in range(lmax + 1):
+        part = slice(degree**2, (degree + 1) ** 2)
         assert_near(found[:, part], expected[:, part], 1e-12)
 
 
@@ -82,10 +82,10 @@ def test_high_degrees_on_the_sphere(backend, lmax, tolerance):
     """Each degree to the tolerance: scipy's own error grows too."""
     xyz = torch.nn.functional.normalize(torch.randn(20, 3, dtype=torch.float64), dim=-1)
     found, expected = spherical_harmonics(xyz, lmax, backend=backend), scipy_harmonics(xyz, lmax)
-    for l in range(lmax + 1):
-        part = slice(l * l, (l + 1) ** 2)
+    for degree in range(lmax + 1):
+        part = slice(degree**2, (degree + 1) ** 2)
         assert_near(found[:, part], expected[:, part], tolerance)
-        assert_near(found[:, part].pow(2).sum(-1), torch.full((20,), 2.0 * l + 1), tolerance)
+        assert_near(found[:, part].pow(2).sum(-1), torch.full((20,), 2.0 * degree + 1), tolerance)
 
 
 def test_first_degree_is_the_vector_itself(backend):
@@ -96,7 +96,7 @@ def test_first_degree_is_the_vector_itself(backend):
     assert_near(found[..., 1:], math.sqrt(3) * xyz, 1e-6)
 
 
-@pytest.mark.parametrize("lmax", [0, 1, 12])
+@pytest.mark.parametrize("lmax", [0, 1, 7])
 def test_derivatives_of_other_degrees(backend, lmax):
     xyz = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
     xyz.data /= xyz.data.norm(dim=-1, keepdim=True)
@@ -105,7 +105,7 @@ def test_derivatives_of_other_degrees(backend, lmax):
     assert torch.autograd.gradgradcheck(call, (xyz,))
 
 
-@pytest.mark.parametrize("lmax", [1, 2, 4])
+@pytest.mark.parametrize("lmax", [1, 3])
 def test_the_zero_vector_is_a_point_like_others(backend, lmax):
     """Solid harmonics are polynomials: at 0 the derivatives of order l of degree l are constants, others vanish."""
     value = lambda v: spherical_harmonics(v, lmax, backend=backend)  # noqa: E731
@@ -116,7 +116,7 @@ def test_the_zero_vector_is_a_point_like_others(backend, lmax):
         size = value(zero).abs().reshape((lmax + 1) ** 2, -1).sum(-1)
         assert torch.equal(size[l_of != order], torch.zeros_like(size[l_of != order]))
         assert (size[l_of == order] > 0).all()
-        value = torch.func.jacrev(value)
+        value = torch.func.jacfwd(value)
 
 
 def test_third_derivative_against_finite_differences():
@@ -149,7 +149,7 @@ def test_lmax_is_checked(lmax):
 
 
 def test_unknown_backend():
-    with pytest.raises(BackendError, match="got 'fussed'. Did you mean 'fused'?"):
+    with pytest.raises(BackendError, match=r"got 'fussed'\. Did you mean 'fused'\?"):
         spherical_harmonics(torch.zeros(1, 3), 1, backend="fussed")
 
 

@@ -161,7 +161,9 @@ class TwinTests:
     def test_opcheck(self):
         for name, args in self.kernels():
             op = getattr(torch.ops.irrepnet, name).default
-            args = tuple(a.requires_grad_() if isinstance(a, Tensor) and a.is_floating_point() else a for a in args)
+            for arg in args:
+                if isinstance(arg, Tensor) and arg.is_floating_point():
+                    arg.requires_grad_()
             torch.library.opcheck(op, args)
 
     def test_func_transforms(self, backend):
@@ -253,7 +255,7 @@ class TwinTests:
 
     def test_export_with_open_sizes(self, backend):
         class Module(torch.nn.Module):
-            def forward(_, *args):  # noqa: N805
+            def forward(_, *args):
                 return self.op(*args, backend=backend)
 
         dims = {name: torch.export.Dim(name) for axes in self.dynamic if axes for name in axes.values()}
@@ -267,14 +269,21 @@ class TwinTests:
 
     def test_autocast_computes_in_float32(self, backend):
         inputs = self.leaves(5, torch.float32)
-        expected = self.derivatives(self.leaves_like(inputs), backend, order=1)
+        value = self.op(*self.leaves_like(inputs), backend=backend)
+        weights = torch.randn(value.shape)
+        expected = torch.autograd.grad(self.op(*inputs, backend=backend), self.select(inputs), weights)
         with torch.autocast("cpu", torch.bfloat16):
-            found = self.derivatives(inputs, backend, order=1)
+            found = self.op(*inputs, backend=backend)
             half = self.op(*self.cast(inputs, torch.bfloat16), backend=backend)
-        assert found[0].dtype == half.dtype == torch.float32
-        for a, b in zip(found, expected, strict=True):
-            assert_near(a, b, 3e-5)
-        assert_near(half, expected[0], 5e-2)  # bfloat16 inputs have 8 bits
+            inside = torch.autograd.grad(found, self.select(inputs), weights, retain_graph=True)
+        outside = torch.autograd.grad(found, self.select(inputs), weights)
+        assert found.dtype == half.dtype == torch.float32
+        assert_near(found, value, 1e-5)
+        assert_near(half, value, 5e-2)  # bfloat16 inputs have 8 bits
+        # Where backward itself runs under autocast, PyTorch rounds the products of plain PyTorch; kernels stay exact.
+        for grads in (outside, inside) if backend == "fused" else (outside,):
+            for a, b in zip(grads, expected, strict=True):
+                assert_near(a, b, 1e-5)
 
     def test_repeats_are_bit_identical(self, backend):
         inputs = self.leaves(3000)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from irrepnet.ops.blocks import Block
 
 if TYPE_CHECKING:
-    from irrepnet.ops.tensor_product import ProductPath, ProductPlan
+    from irrepnet.ops.tensor_product import ChannelwiseGroup, ProductPath, ProductPlan
 
 __all__ = ["contract", "contraction_steps"]
 
@@ -26,66 +26,62 @@ _NOMINAL_ROWS = 1000  # stands for the number of rows while a contraction is pla
 
 
 def contract(
-    plan: ProductPlan, blocks: Mapping[Block, Tensor], y: Tensor, weights: Tensor | None, tables: Tensor
-) -> list[Tensor]:
-    r"""Return the message of every path, :math:`s \sum_{ij} C_{ijk}\, W\, x_i\, y_j` with the sums of its mode.
+    plan: ProductPlan,
+    features: Callable[[tuple[Block, ...]], Tensor],
+    y: Tensor,
+    weights: Tensor | None,
+    tables: Tensor,
+) -> list[tuple[tuple[int, ...], Tensor]]:
+    r"""Return the messages of all paths, :math:`\sum_{ij} C_{ijk}\, W\, x_i\, y_j` with the sums of each one's mode.
 
     Args:
         plan: The product; its paths define what is computed.
-        blocks: The blocks of the first input, each ``[rows, component, channel]``.
+        features: Given blocks of the first input, returns them as ``[rows, their components, channel]``.
         y: Second input, ``[rows, dim2]``.
         weights: ``[rows, weight_numel]``, or ``[weight_numel]`` for the same in all rows.
         tables: ``plan.tables(...)``.
 
     Returns:
-        One tensor ``[rows, component, channel]`` for each path, in their order.
+        Path numbers and their messages, ``[rows, their components, channel]``; each path once.
     """
-    rows = y.shape[0]
     groups = plan.channelwise_groups()
+    sizes = [group.rows * group.columns for group in groups]
     path_weights = _split_weights(plan, weights)
-    sizes = [sum(plan.paths[n].out.dim for n in numbers) * block.dim for block, numbers in groups]
-    matrix = tables[: plan.dim2 * sum(sizes)].view(plan.dim2, -1) if groups else tables[:0]
-    messages: dict[int, Tensor] = {}
-    edge_matrices = (y @ matrix).split(sizes, dim=1) if groups else ()
-    for (block, numbers), flat in zip(groups, edge_matrices, strict=True):
-        outs = [plan.paths[n].out.dim for n in numbers]
-        M = flat.view(rows, sum(outs), block.dim)  # [rows, k of all paths, i], the coupling with y summed over j
-        x = blocks[block]
-        if block.dim == 1:  # weights first, where the message is smallest
-            for n, M_n in zip(numbers, M.split(outs, dim=1), strict=True):
-                messages[n] = M_n * _weighted(x, path_weights[n])
-        else:
-            for n, product in zip(numbers, torch.bmm(M, x).split(outs, dim=1), strict=True):
-                messages[n] = _weighted(product, path_weights[n])
-    offset = plan.dim2 * sum(sizes)
-    for n, path in enumerate(plan.paths):
+    messages = []
+    start = plan.dim2 * sum(sizes)
+    matrices = (y @ tables[:start].view(plan.dim2, sum(sizes))).split(sizes, dim=1)
+    for group, flat in zip(groups, matrices, strict=True):
+        M, x = flat.unflatten(1, (group.rows, group.columns)), features(group.blocks)  # y is summed into M already
+        message = M * x if group.columns == 1 else torch.bmm(M, x)  # [rows, k, u]
+        messages.append((group.paths, _weighted(message, group, path_weights)))
+    for number, path in enumerate(plan.paths):
         if not path.channelwise:
             dims = (path.in1.dim, path.in2.dim, path.out.dim)
-            C = tables[offset : offset + math.prod(dims)].view(dims)
-            messages[n] = _einsum(path, blocks[path.in1], y, C, path_weights[n])
-            offset += C.numel()
-    return [messages[n] for n in range(len(plan.paths))]
+            C = tables[start : start + math.prod(dims)].view(dims)
+            messages.append(((number,), _einsum(path, features((path.in1,)), y, C, path_weights[number])))
+            start += C.numel()
+    return messages
 
 
 def _split_weights(plan: ProductPlan, weights: Tensor | None) -> list[Tensor | None]:
-    """Cut the flat weights into those of each path: ``[rows, 1, channel]`` or ``[channel]`` for a channelwise one."""
+    """Cut the flat weights into those of each path, ``[(rows,) *weight_shape]``."""
     if weights is None:
         return [None] * len(plan.paths)
-    sizes = [math.prod(path.weight_shape) for path in plan.paths if path.weight_offset is not None]
-    pieces = iter(weights.split(sizes, dim=-1))
-    out: list[Tensor | None] = []
-    for path in plan.paths:
-        if path.weight_offset is None:
-            out.append(None)
-        elif path.channelwise:
-            out.append(next(pieces).unsqueeze(-2))
-        else:
-            out.append(next(pieces).unflatten(-1, path.weight_shape))
-    return out
+    pieces = iter(weights.split([math.prod(p.weight_shape) for p in plan.paths if p.weight_offset is not None], dim=-1))
+    return [
+        None if path.weight_offset is None else next(pieces).unflatten(-1, path.weight_shape) for path in plan.paths
+    ]
 
 
-def _weighted(features: Tensor, weights: Tensor | None) -> Tensor:
-    return features if weights is None else features * weights
+def _weighted(message: Tensor, group: ChannelwiseGroup, path_weights: list[Tensor | None]) -> Tensor:
+    """Multiply the components of each path of a group by its weights, ``[(rows,) channel, 1]``."""
+    mine = [path_weights[number] for number in group.paths]
+    if all(w is None for w in mine):
+        return message
+    like = next(w for w in mine if w is not None)
+    stacked = torch.stack([torch.ones_like(like) if w is None else w for w in mine], dim=-3).squeeze(-1)
+    component_of_path = [p for p, dim in enumerate(group.dims) for _ in range(dim)]
+    return message * stacked.index_select(-2, torch.tensor(component_of_path, device=message.device))
 
 
 def _einsum(path: ProductPath, x: Tensor, y: Tensor, C: Tensor, weights: Tensor | None) -> Tensor:

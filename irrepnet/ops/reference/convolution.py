@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from irrepnet.ops.blocks import Block, cut, join
+from irrepnet.ops.blocks import Block, cut, join, together
 from irrepnet.ops.edge_order import EdgeOrder
 from irrepnet.ops.reference.contraction import contract
 
@@ -32,13 +32,17 @@ def convolve(
     Returns:
         Shape ``[num_dst, dim_out]``.
     """
-    # Blocks are cut on the nodes, and messages are added up block by block: there are far fewer nodes than edges, so
-    # nothing of size [E, dim] is ever cut or laid side by side, here or in the derivatives.
+    # Blocks are cut and laid side by side on the nodes, before the gather and after the sum: there are far fewer nodes
+    # than edges, so nothing of size [E, dim] is copied for it, here or in the derivatives.
     node_blocks = cut(node_feats, (path.in1 for path in plan.paths))
-    blocks = {block: feats.contiguous().index_select(0, order.src) for block, feats in node_blocks.items()}
+
+    def gathered(wanted: tuple[Block, ...]) -> Tensor:
+        return together(node_blocks, wanted).contiguous().index_select(0, order.src)
+
     sums: dict[Block, Tensor] = {}
-    for path, message in zip(plan.paths, contract(plan, blocks, edge_sh, weights, tables), strict=True):
-        if path.out not in sums:
-            sums[path.out] = message.new_zeros(order.num_dst, path.out.dim, path.out.mul)
-        sums[path.out] = sums[path.out].index_add(0, order.dst, message)
+    for numbers, messages in contract(plan, gathered, edge_sh, weights, tables):
+        paths = [plan.paths[number] for number in numbers]
+        total = messages.new_zeros(order.num_dst, *messages.shape[1:]).index_add(0, order.dst, messages)
+        for path, part in zip(paths, total.split([path.out.dim for path in paths], dim=1), strict=True):
+            sums[path.out] = sums[path.out] + part if path.out in sums else part
     return join(sums, plan.dim_out, like=node_feats.new_empty(order.num_dst, 0))

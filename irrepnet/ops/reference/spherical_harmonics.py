@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -42,39 +42,39 @@ def spherical_harmonics(xyz: Tensor, lmax: int) -> Tensor:
     row = math.sqrt(3) * x
     rows = [pad(row, (0, 0, 1, 0), value=1.0)]  # [4, E]
     with torch.autocast(xyz.device.type, enabled=False):  # the definition holds in the dtype of its input
-        for l in range(2, lmax + 1):
+        for degree in range(2, lmax + 1):
             products = (x.unsqueeze(1) * row).flatten(0, 1)  # [3 * (2l-1), E]
-            row = torch.tensor(ladder(l), dtype=xyz.dtype, device=xyz.device) @ products  # [2l+1, E]
+            row = torch.tensor(ladder(degree), dtype=xyz.dtype, device=xyz.device) @ products  # [2l+1, E]
             rows.append(row)
     return torch.cat(rows).T.contiguous().reshape(*xyz.shape[:-1], (lmax + 1) ** 2)
 
 
 @torch.compiler.assume_constant_result
-def ladder(l: int) -> tuple[tuple[float, ...], ...]:
-    """Return the step from degree l - 1 to degree l: rows are components of l, columns (axis, component of l - 1).
+def ladder(degree: int) -> tuple[tuple[float, ...], ...]:
+    """Return the step to a degree from the one below: rows are its components, columns (axis, component below).
 
     Component m >= 0 goes as cos(m phi), component -m as sin(m phi), with phi from z to x around the polar axis y.
     """
-    return _ladder(l)
+    return _ladder(degree)
 
 
-@lru_cache(maxsize=None)
-def _ladder(l: int) -> tuple[tuple[float, ...], ...]:
-    table = [[0.0] * (3 * (2 * l - 1)) for _ in range(2 * l + 1)]
+@cache
+def _ladder(degree: int) -> tuple[tuple[float, ...], ...]:
+    table = [[0.0] * (3 * (2 * degree - 1)) for _ in range(2 * degree + 1)]
 
     def add(axis: int, m_from: int, m_to: int, value: float) -> None:
-        table[m_to + l][axis * (2 * l - 1) + m_from + l - 1] = value / l
+        table[m_to + degree][axis * (2 * degree - 1) + m_from + degree - 1] = value / degree
 
-    scale = (2 * l + 1) / (2 * l - 1)
-    for m in range(-l, l + 1):
+    scale = (2 * degree + 1) / (2 * degree - 1)
+    for m in range(-degree, degree + 1):
         k, parity = abs(m), 1 if m >= 0 else -1
-        if k < l:
-            add(1, m, m, math.sqrt(scale * (l - k) * (l + k)))
+        if k < degree:
+            add(1, m, m, math.sqrt(scale * (degree - k) * (degree + k)))
         for step in (-1, 1):
             n = k + step
-            if not 0 <= n < l:
+            if not 0 <= n < degree:
                 continue
-            reach = (l - step * k) * (l - step * k - 1) * (2 if min(k, n) == 0 else 1)
+            reach = (degree - step * k) * (degree - step * k - 1) * (2 if min(k, n) == 0 else 1)
             value = -step * math.sqrt(scale * reach) / 2
             if n > 0 or parity > 0:
                 add(2, parity * n, m, value)

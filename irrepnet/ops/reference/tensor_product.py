@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from irrepnet.errors import ShapeError
-from irrepnet.ops.blocks import Block, cut, join
+from irrepnet.ops.blocks import Block, cut, join, together
 from irrepnet.ops.reference.contraction import contract
 
 if TYPE_CHECKING:
@@ -42,10 +42,12 @@ def tensor_product(x: Tensor, y: Tensor, weights: Tensor | None, plan: ProductPl
     x, y = _rows(x, batch), _rows(y, batch)
     if weights is not None and weights.ndim > 1:
         weights = _rows(weights, batch)
+    blocks = cut(x, (path.in1 for path in plan.paths))
     sums: dict[Block, Tensor] = {}
-    messages = contract(plan, cut(x, (path.in1 for path in plan.paths)), y, weights, tables)
-    for path, message in zip(plan.paths, messages, strict=True):
-        sums[path.out] = sums[path.out] + message if path.out in sums else message
+    for numbers, messages in contract(plan, lambda wanted: together(blocks, wanted), y, weights, tables):
+        paths = [plan.paths[number] for number in numbers]
+        for path, message in zip(paths, messages.split([path.out.dim for path in paths], dim=1), strict=True):
+            sums[path.out] = sums[path.out] + message if path.out in sums else message
     return join(sums, plan.dim_out, like=x).reshape(*batch, plan.dim_out)
 
 
