@@ -171,8 +171,8 @@ def nve_steps(
         >>> from irrepnet.models import ForceField, ForceFieldConfig
         >>> model = ForceField(ForceFieldConfig(species=("H",), irreps_hidden="4x0e+4x1o"))
         >>> hydrogen = Frame(species=[1, 1], pos=[[0, 0, 0], [0.74, 0, 0]])
-        >>> next(nve_steps(model, hydrogen, temperature=300, timestep=0.5, seed=0)).temperature
-        300.0
+        >>> f"{next(nve_steps(model, hydrogen, temperature=300, timestep=0.5, seed=0)).temperature:.1f}"
+        '300.0'
     """
     if not (0 < timestep < np.inf and 0 <= temperature < np.inf and guard.max_force > 0):
         raise ConfigError(

@@ -298,13 +298,11 @@ class ForceField(nn.Module):
     def _check(self, graph: Graph) -> None:
         """Refuse what would give a wrong number without a word; shapes were checked when the graph was made."""
         device = graph.pos.device
+        if device != self.embedding.device:
+            raise DataError(f"the graph must be on {self.embedding.device}; found it on {device}; use graph.to(device)")
         if self.dtype not in DTYPES.values() or torch.is_autocast_enabled(device.type):
             found = "autocast" if torch.is_autocast_enabled(device.type) else str(self.dtype)
             raise DtypeError(f"a force field needs float32 or float64; found {found}; forces in less are noise")
-        if device != self.embedding.device:
-            raise DataError(
-                f"the graph needs to be on {self.embedding.device}; found it on {device}; use graph.to(...)"
-            )
         if not bool(graph.pos.isfinite().all()):
             atom = int((~graph.pos.isfinite()).any(dim=1).nonzero()[0])
             raise DataError(f"pos needs finite numbers; found {graph.pos[atom].tolist()} at atom {atom}")

@@ -22,7 +22,7 @@ def second_moment_factor(f: Function, method: str = "exact") -> float:
     .. math:: c = \left( \int \frac{e^{-z^2/2}}{\sqrt{2\pi}} \, f(z)^2 \, dz \right)^{-1/2}
 
     Args:
-        f: Elementwise function of a tensor; it is called in float64.
+        f: Elementwise function of a tensor; it is called in float64, or in the dtype of its parameters.
         method: ``"exact"``: quadrature, to 1e-12 for smooth functions. ``"e3nn"``: the mean over e3nn's million random
             numbers, off by about 1e-3, for weights that were trained with it; a factor within 1e-4 of 1 is 1.
 
@@ -43,8 +43,10 @@ def second_moment_factor(f: Function, method: str = "exact") -> float:
 
 def _factor(f: Function, method: str) -> float:
     z, weights = _SAMPLES[method]()
+    own = [*f.parameters(), *f.buffers()] if isinstance(f, torch.nn.Module) else []
     with torch.no_grad():
-        moment = (f(z).square() * weights).sum().item()
+        values = f(z.to(own[0]) if own else z).to(z)
+    moment = (values.square() * weights).sum().item()
     if not 0 < moment < math.inf:
         raise ConfigError(f"an activation needs a second moment above zero and finite; {f} has {moment}.")
     factor = moment**-0.5

@@ -12,7 +12,7 @@ from irrepnet.o3.irrep import Irrep
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.wigner import table_3j
 from irrepnet.ops.blocks import Block
-from irrepnet.ops.tensor_product import Coupling, ProductPath, ProductPlan
+from irrepnet.ops.product_plan import Coupling, ProductPath, ProductPlan
 
 __all__ = ["Instruction", "normalize_paths", "product_plan", "read_instructions"]
 

@@ -52,7 +52,7 @@ def wigner_D(l: int, alpha: torch.Tensor, beta: torch.Tensor, gamma: torch.Tenso
     """
     dtype = _angle_dtype(alpha, beta, gamma)
     a, b, c = (angle.to(torch.float64)[..., None] for angle in torch.broadcast_tensors(alpha, beta, gamma))
-    J = torch.tensor(_half_turn(_degree(l)), device=a.device)  # [2l+1, 2l+1]
+    J = _half_turn_tensor(_degree(l), a.device)  # [2l+1, 2l+1]
     m = torch.arange(l, -l - 1, -1, device=a.device, dtype=torch.float64)  # [2l+1], frequency of each component
     # Z(t) has cos(m t) on the diagonal and sin(m t) on the antidiagonal; it is applied, never formed.
     d = J @ ((m * b).cos()[..., None] * J + (m * b).sin()[..., None] * J.flip(0))  # [..., 2l+1, 2l+1], turn about x
@@ -133,7 +133,8 @@ def so3_generators(
     about_y = np.diag(np.arange(l, -l - 1.0, -1.0))[:, ::-1]  # derivative of Z(t) at t = 0
     about_x = J @ about_y @ J
     about_z = about_x @ about_y - about_y @ about_x
-    return _to_tensor(np.stack([about_x, about_y, about_z]) + 0.0, dtype, device)
+    generators = np.stack([about_x, about_y, about_z]) + 0.0  # no -0.0
+    return torch.tensor(generators, dtype=dtype or torch.get_default_dtype(), device=device)
 
 
 def wigner_3j(
@@ -172,7 +173,18 @@ def wigner_3j(
             f"wigner_3j({l1}, {l2}, {l3}) needs degrees that form a triangle: "
             f"{l1} x {l2} holds l3 = {abs(l1 - l2)}..{l1 + l2}; got l3 = {l3}."
         )
-    return _to_tensor(table_3j(l1, l2, l3), dtype, device)
+    return _tensor_3j(l1, l2, l3, dtype or torch.get_default_dtype(), device)
+
+
+# Python integers and caches are not for torch.compile: it takes what these two return as constants.
+@torch.compiler.assume_constant_result
+def _tensor_3j(l1: int, l2: int, l3: int, dtype: torch.dtype, device: torch.device | str | None) -> torch.Tensor:
+    return torch.tensor(table_3j(l1, l2, l3), dtype=dtype, device=device)
+
+
+@torch.compiler.assume_constant_result
+def _half_turn_tensor(l: int, device: torch.device) -> torch.Tensor:
+    return torch.tensor(_half_turn(l), device=device)
 
 
 @cache
@@ -262,8 +274,3 @@ def _angle_dtype(*angles: torch.Tensor) -> torch.dtype:
         return angles[0].dtype
     found = ", ".join(sorted(map(str, dtypes)))
     raise DtypeError(f"Euler angles need floating-point tensors of one dtype; got {found}. Write angle.double().")
-
-
-def _to_tensor(table: np.ndarray, dtype: torch.dtype | None, device: torch.device | str | None) -> torch.Tensor:
-    """Copy a table to a tensor."""
-    return torch.tensor(table, dtype=dtype or torch.get_default_dtype(), device=device)

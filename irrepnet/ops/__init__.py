@@ -6,10 +6,10 @@ __getattr__, __dir__, __all__ = lazy_face(
     __name__,
     {
         "Block": "blocks",
-        "Coupling": "tensor_product",
+        "Coupling": "product_plan",
         "EdgeOrder": "edge_order",
-        "ProductPath": "tensor_product",
-        "ProductPlan": "tensor_product",
+        "ProductPath": "product_plan",
+        "ProductPlan": "product_plan",
         "as_edge_order": "edge_order",
         "convolve": "convolution",
         "edge_order": "edge_order",

@@ -57,12 +57,13 @@ def load(package: Path) -> LibraryStatus:
     if not files:
         return LibraryStatus(False, None, f"irrepnet has no op library: {_why_missing(package)}", ())
     path = str(files[0])
-    try:
-        torch.ops.load_library(path)
-    except (OSError, RuntimeError) as error:
-        text = " ".join(str(error).split())
-        reason = f"the op library {path} does not load into PyTorch {torch.__version__}: {text}; {REBUILD}"
-        return LibraryStatus(False, path, reason, ())
+    if not any(hasattr(torch.ops.irrepnet, op) for op in KERNELS):  # a second copy would crash the process
+        try:
+            torch.ops.load_library(path)
+        except (OSError, RuntimeError) as error:
+            text = " ".join(str(error.__cause__ or error).split())
+            reason = f"the op library {path} does not load into PyTorch {torch.__version__}: {text}; {REBUILD}"
+            return LibraryStatus(False, path, reason, ())
     missing = [op for op in KERNELS if not hasattr(torch.ops.irrepnet, op)]
     if missing:
         reason = f"the op library {path} is from another version of irrepnet, it lacks {', '.join(missing)}; {REBUILD}"

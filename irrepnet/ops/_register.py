@@ -58,7 +58,7 @@ def register(name: str, *, fake: Op, derivatives: Mapping[int, Derivative], batc
     def call(*args: Any) -> Tensor:
         if torch.compiler.is_compiling() or not _transforming():
             return op(*args)
-        return function.apply(*_autocast(args))
+        return differentiable.apply(*_autocast(args))
 
     rules = _Rules(call, derivatives)
     rule = batch(call)
@@ -67,7 +67,9 @@ def register(name: str, *, fake: Op, derivatives: Mapping[int, Derivative], batc
         return rule(info.batch_size, in_dims, *args)
 
     members = {"forward": op, "setup_context": rules.save, "backward": rules.vjp, "jvp": rules.jvp, "vmap": batched}
-    function: Any = type(name, (torch.autograd.Function,), {key: staticmethod(value) for key, value in members.items()})
+    differentiable: Any = type(
+        name, (torch.autograd.Function,), {key: staticmethod(value) for key, value in members.items()}
+    )
 
     torch.library.register_fake(f"irrepnet::{name}", fake)
     torch.library.register_autograd(f"irrepnet::{name}", rules.vjp, setup_context=rules.save)

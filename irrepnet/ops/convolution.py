@@ -8,8 +8,9 @@ from torch import Tensor
 from irrepnet.errors import ShapeError
 from irrepnet.ops._backend import choose
 from irrepnet.ops.edge_order import EdgeOrder
+from irrepnet.ops.product_plan import ProductPlan
 from irrepnet.ops.reference import convolution as reference
-from irrepnet.ops.tensor_product import ProductPlan, check_operands
+from irrepnet.ops.tensor_product import check_operands
 
 __all__ = ["convolve"]
 

@@ -270,7 +270,7 @@ def _diagonal(ax: Axes, reference: NDArray[np.float64], predicted: NDArray[np.fl
 def _annotate(ax: Axes, row: ErrorRow, last: str) -> None:
     numbers = (("MAE", row.mae), ("RMSE", row.rmse), ("std of reference", row.spread))
     text = "\n".join([*(f"{name} = {value:.3g} {row.unit}" for name, value in numbers), last])
-    box = {"boxstyle": "round", "facecolor": "white", "edgecolor": "#d8dee4", "alpha": 0.9}
+    box = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": "#d8dee4", "alpha": 0.9}
     ax.text(0.03, 0.97, text, transform=ax.transAxes, va="top", fontsize=9, linespacing=1.35, color=INK, bbox=box)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from irrepnet.errors import ShapeError
+from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.rotation import angles_to_matrix
 from irrepnet.testing.signature import Kind, Permutation, Signature, num_rows
 
@@ -27,18 +29,23 @@ class Transform(Protocol):
 
 
 class _Orthogonal(NamedTuple):
-    """A rotation or an inversion: a 3x3 matrix in float64."""
+    """A rotation or an inversion: the matrices in float64 that represent it."""
 
-    matrix: Tensor
+    representation: Callable[[Irreps], Tensor]
 
     def on_input(self, i: int, x: Any, kind: Kind) -> Any:
         if kind.irreps is None:
             return x
-        D = kind.irreps.D_from_matrix(self.matrix).to(x.device)  # [dim, dim]
+        D = self.representation(kind.irreps).to(x.device)  # [dim, dim]
         return (x.double() @ D.T).to(x.dtype)
 
     def on_output(self, i: int, y: Tensor, kind: Kind) -> Tensor:
         return self.on_input(i, y, kind)
+
+
+def _orthogonal(matrix: Tensor) -> _Orthogonal:
+    """Return the transformation by an orthogonal matrix; arguments and outputs often have the same irreps."""
+    return _Orthogonal(cache(lambda irreps: irreps.D_from_matrix(matrix)))
 
 
 class _Translation(NamedTuple):
@@ -84,9 +91,9 @@ def draw_transforms(
     """
     alpha, gamma, u = torch.rand(3, generator=generator, dtype=torch.float64, device="cpu")
     rotation = angles_to_matrix(2 * math.pi * alpha, torch.acos(2 * u - 1), 2 * math.pi * gamma)
-    transforms: dict[str, Transform] = {"rotation": _Orthogonal(rotation)}
+    transforms: dict[str, Transform] = {"rotation": _orthogonal(rotation)}
     if parity:
-        transforms["inversion"] = _Orthogonal(-torch.eye(3, dtype=torch.float64, device="cpu"))
+        transforms["inversion"] = _orthogonal(-torch.eye(3, dtype=torch.float64, device="cpu"))
     if signature.translation:
         transforms["translation"] = _Translation(torch.randn(3, generator=generator, dtype=torch.float64, device="cpu"))
     if signature.permutation is not None:

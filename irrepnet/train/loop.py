@@ -218,8 +218,8 @@ def _take_step(state: TrainState, batch: LabelledGraphs, settings: TrainingConfi
 
 def _blame(step: int, prediction: Prediction, batch: LabelledGraphs, loss: float, norm: float) -> str:
     """Name the frames with a prediction that is not finite; all frames of the batch when only the gradient is not."""
-    sick = ~torch.isfinite(prediction.energy)
-    sick[batch.graph.batch[~torch.isfinite(prediction.forces).all(dim=1)]] = True
+    sick = ~prediction.energy.isfinite()
+    sick[batch.graph.batch[~prediction.forces.isfinite().all(dim=1)]] = True
     frames = [source for source, is_sick in zip(batch.sources, sick.tolist(), strict=True) if is_sick]
     frames = frames or list(batch.sources)
     named = ", ".join(frames[:_MOST_NAMED]) + (

@@ -1,6 +1,7 @@
 """A real process, really interrupted: the exit codes are those of the help, and nothing is lost."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ OFF = ["--set", "md.enabled=false", "--set", "report.enabled=false"]
 @pytest.fixture
 def config_file(tmp_path):
     path = tmp_path / "toy.yaml"
-    path.write_text(yaml.safe_dump(toy.tree(tmp_path, steps=400, validate_every_steps=10)))
+    path.write_text(yaml.safe_dump(toy.tree(tmp_path, steps=150, validate_every_steps=10)))
     return path
 
 
@@ -36,7 +37,8 @@ def start(config_file, *arguments):
         *OFF,
         *arguments,
     ]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    threads = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}  # the last bits depend on it
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=threads)
 
 
 def wait_for_rows(process, config_file, count):

@@ -1,4 +1,4 @@
-import subprocess
+import importlib
 import sys
 
 import numpy as np
@@ -80,7 +80,7 @@ def test_results_follow_a_change(what, skin):
     assert atoms.get_forces() == pytest.approx(fresh.get_forces(), abs=1e-12)
 
 
-def test_nothing_is_computed_twice(monkeypatch):
+def test_nothing_is_computed_twice():
     atoms = atoms_of(toy_frame())
     atoms.get_potential_energy()
     atoms.get_forces()
@@ -96,12 +96,8 @@ def test_model_file(tmp_path):
     assert atoms.get_potential_energy() == expected
 
 
-def test_without_ase():
-    code = (
-        "import sys; sys.modules['ase.calculators.calculator'] = None; sys.modules['ase'] = None\n"
-        "from irrepnet.deploy import IrrepNetCalculator"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert (
-        "ImportError: IrrepNetCalculator needs ase; found it not installed; pip install 'irrepnet[md]'" in done.stderr
-    )
+def test_without_ase(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ase.calculators.calculator", None)
+    monkeypatch.delitem(sys.modules, "irrepnet.deploy.ase_calculator")
+    with pytest.raises(ImportError, match=r"needs ase; found it not installed; pip install 'irrepnet\[md\]'"):
+        importlib.import_module("irrepnet.deploy.ase_calculator")

@@ -102,7 +102,7 @@ class TestErrors:
         together[1] = together[0]
         for changes, error, message in [
             ({"pos": nowhere}, DataError, "finite positions; found .*nan.* at atom 3"),
-            ({"pos": together}, DataError, "found edge .* from atom . to atom . at the same place"),
+            ({"pos": together}, DataError, "found atoms [01] and [01] at one place"),
             ({"species": [6] * 6}, DataError, "the model knows the elements H, O; found C at atom 0"),
             ({"cell": np.zeros((3, 3))}, DataError, "singular"),
             ({"species": [1]}, ShapeError, r"pos needs shape \[1, 3\]; found \[6, 3\]"),

@@ -64,7 +64,7 @@ class TestDerivatives:
         assert (jacobian - jacobian.T).abs().max() < 1e-12
 
     def test_forces_in_training_carry_their_gradient(self):
-        model = toy_model().train()
+        model = toy_model(species_shifts=()).train()
         graph = graph_of(FRAMES["periodic"])
         weight = model.layers[0].linear.weight
 
@@ -73,7 +73,7 @@ class TestDerivatives:
             return prediction.forces.square().sum() + prediction.energy.sum() + prediction.stress.square().sum()
 
         (gradient,) = torch.autograd.grad(loss(), weight)
-        direction, h = torch.randn_like(weight), 1e-5
+        direction, h = torch.randn_like(weight), 1e-4
         with torch.no_grad():
             values = []
             for k in (1, -2):
@@ -112,11 +112,12 @@ class TestSymmetry:
             periodic = None if graph.cell is None else cell
             found = replace(graph, pos=pos, cell=periodic, species=species, edge_index=edge_index)
             energy, forces, stress = model(found, compute_stress=periodic is not None)
-            # ij = sum over a symmetric tensor is compared through its products with the cell, which are vectors
-            return energy[:, None], forces, pos[:0] if stress is None else (cell @ stress)[0]
+            outputs = energy[:, None], forces
+            # A matrix is not of irreps; its products with the lattice vectors are vectors.
+            return outputs if stress is None else (*outputs, cell[0].double() @ stress[0])
 
         assert_equivariant(
-            lambda *args: predict(*args)[: 3 if graph.cell is not None else 2],
+            predict,
             ["cartesian_points", "1o", None, None],
             ["0e", "1o", "1o"][: 3 if graph.cell is not None else 2],
             permutation=Permutation(inputs=[0, 2], outputs=[1], indices=[3]),
@@ -357,7 +358,7 @@ class TestIrreps:
         [
             ("16x0e+16x1o", 1, 3, ["16x0e+16x1o", "16x0e+16x1o", "16x0e"]),
             ("4x1o+2x0e", 1, 2, ["2x0e+4x1o", "2x0e"]),
-            ("8x0e+8x0o+8x1e+8x1o", 1, 4, ["8x0e+8x1o", "8x0e+8x1e+8x1o", "8x0e+8x1o", "8x0e"]),
+            ("8x0e+8x0o+8x1e+8x1o", 1, 4, ["8x0e+8x1o", "8x0e+8x1o+8x1e", "8x0e+8x1o", "8x0e"]),
             ("8x0e+8x1o+8x2e", 1, 2, ["8x0e+8x1o", "8x0e"]),
             ("8x0e+8x1o+8x2e", 2, 2, ["8x0e+8x1o+8x2e", "8x0e"]),
             ("8x0e", 0, 2, ["8x0e", "8x0e"]),

@@ -6,7 +6,7 @@ import torch
 from irrepnet.data import Frame, Graph, build_graph
 from irrepnet.models import ForceField, ForceFieldConfig
 
-SKEWED = [[6.0, 0.0, 0.0], [1.5, 5.5, 0.0], [-1.0, 1.0, 6.5]]
+SKEWED = [[4.4, 0.0, 0.0], [1.2, 4.2, 0.0], [-0.8, 0.9, 4.6]]
 SMALL = [[2.4, 0.0, 0.0], [0.4, 2.6, 0.0], [0.0, -0.3, 2.5]]  # shorter than the cutoff: atoms see their own images
 
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from irrepnet.report import CheckRow, Dynamics, Parity, RadialDistribution, ReportData
+from irrepnet.report import CheckRow, Dynamics, Parity, RadialDistribution, ReportData, render_report
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def water_report() -> ReportData:
     rng = np.random.default_rng(0)
     checks = [
@@ -25,6 +25,12 @@ def water_report() -> ReportData:
         versions={"irrepnet": "0.1.0", "torch": "2.13.0"},
         backend="fused: the op library is loaded",
     )
+
+
+@pytest.fixture(scope="session")
+def water_html(water_report) -> str:
+    """The report as a page, drawn once."""
+    return render_report(water_report)
 
 
 def _row(step: int) -> dict[str, float | None]:

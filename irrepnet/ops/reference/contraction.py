@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
 
 import opt_einsum
 import torch
 from torch import Tensor
 
 from irrepnet.ops.blocks import Block
-
-if TYPE_CHECKING:
-    from irrepnet.ops.tensor_product import ChannelwiseGroup, ProductPath, ProductPlan
+from irrepnet.ops.product_plan import ChannelwiseGroup, ProductPath, ProductPlan
 
 __all__ = ["contract", "contraction_steps"]
 
@@ -76,12 +73,12 @@ def _split_weights(plan: ProductPlan, weights: Tensor | None) -> list[Tensor | N
 def _weighted(message: Tensor, group: ChannelwiseGroup, path_weights: list[Tensor | None]) -> Tensor:
     """Multiply the components of each path of a group by its weights, ``[(rows,) channel, 1]``."""
     mine = [path_weights[number] for number in group.paths]
-    if all(w is None for w in mine):
+    given = [w for w in mine if w is not None]
+    if not given:
         return message
-    like = next(w for w in mine if w is not None)
-    stacked = torch.stack([torch.ones_like(like) if w is None else w for w in mine], dim=-3).squeeze(-1)
-    component_of_path = [p for p, dim in enumerate(group.dims) for _ in range(dim)]
-    return message * stacked.index_select(-2, torch.tensor(component_of_path, device=message.device))
+    factors = [torch.ones_like(given[0]) if w is None else w for w in mine]
+    expanded = [w.mT.expand(*w.shape[:-2], dim, w.shape[-2]) for w, dim in zip(factors, group.dims, strict=True)]
+    return message * torch.cat(expanded, dim=-2)  # one product for the group: its derivatives are few, too
 
 
 def _einsum(path: ProductPath, x: Tensor, y: Tensor, C: Tensor, weights: Tensor | None) -> Tensor:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from torch import Tensor
 
 from irrepnet.ops.blocks import Block, cut, join, together
 from irrepnet.ops.edge_order import EdgeOrder
+from irrepnet.ops.product_plan import ProductPlan
 from irrepnet.ops.reference.contraction import contract
-
-if TYPE_CHECKING:
-    from irrepnet.ops.tensor_product import ProductPlan
 
 __all__ = ["convolve"]
 
@@ -35,9 +31,12 @@ def convolve(
     # Blocks are cut and laid side by side on the nodes, before the gather and after the sum: there are far fewer nodes
     # than edges, so nothing of size [E, dim] is copied for it, here or in the derivatives.
     node_blocks = cut(node_feats, (path.in1 for path in plan.paths))
+    at_edges: dict[tuple[Block, ...], Tensor] = {}
 
     def gathered(wanted: tuple[Block, ...]) -> Tensor:
-        return together(node_blocks, wanted).contiguous().index_select(0, order.src)
+        if wanted not in at_edges:
+            at_edges[wanted] = together(node_blocks, wanted).contiguous().index_select(0, order.src)
+        return at_edges[wanted]
 
     sums: dict[Block, Tensor] = {}
     for numbers, messages in contract(plan, gathered, edge_sh, weights, tables):

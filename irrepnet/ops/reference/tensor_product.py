@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 
 from irrepnet.errors import ShapeError
 from irrepnet.ops.blocks import Block, cut, join, together
+from irrepnet.ops.product_plan import ProductPlan
 from irrepnet.ops.reference.contraction import contract
-
-if TYPE_CHECKING:
-    from irrepnet.ops.tensor_product import ProductPlan
 
 __all__ = ["tensor_product"]
 

@@ -1,0 +1,84 @@
+"""Activations of scalars: e3nn's values, parities, and what is refused."""
+
+import e3nn.nn
+import pytest
+import torch
+from hypothesis import given
+from torch.nn.functional import relu, silu
+
+from irrepnet.errors import ConfigError, IrrepsError, ShapeError
+from irrepnet.nn import Activation
+from irrepnet.o3 import Irreps
+from irrepnet.testing import assert_equivariant, strategies
+
+ACTS = {"0e": silu, "0o": torch.tanh}
+
+
+def typical(irreps, **options):
+    return Activation(irreps, [ACTS.get(str(ir)) for _, ir in irreps], **options)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@given(irreps=strategies.irreps(lmax=6, max_mul=4))
+def test_equivariance(dtype, irreps):
+    assert_equivariant(typical(irreps), irreps, irreps, dtype=dtype, trials=2)
+
+
+@pytest.mark.parametrize(
+    ("irreps", "acts"),
+    [
+        ("4x0e", [silu]),
+        ("4x0e+2x0o+3x1o+2x0o", [silu, torch.tanh, None, torch.abs]),
+        ("4x0e+2x0e+3x2e", [silu, silu, None]),
+        ("0x0e+2x0o+0e", [silu, torch.sin, torch.sigmoid]),
+        ("2x0e+1o", [None, None]),
+    ],
+)
+def test_equals_e3nn(irreps, acts):
+    ours, theirs = Activation(irreps, acts), e3nn.nn.Activation(irreps, acts)
+    assert str(ours.irreps_out) == str(theirs.irreps_out)
+    x = ours.irreps_in.randn(7, -1, dtype=torch.float64)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-12, atol=1e-12)
+
+
+def test_exact_second_moment():
+    x = torch.randn(200_000, 1)
+    assert Activation("0e", [silu], second_moment="exact")(x).square().mean().item() == pytest.approx(1, abs=0.02)
+    ratio = Activation("0e", [silu], second_moment="exact")(x[:5]) / Activation("0e", [silu])(x[:5])
+    torch.testing.assert_close(ratio, torch.full((5, 1), 1.676532 / 1.679177))
+
+
+def test_any_axis_and_no_rows():
+    x = torch.randn(3, 4, 2)
+    act = Activation("3x0e+0o", [silu, None])
+    torch.testing.assert_close(act(x, dim=1), act(x.transpose(1, 2)).transpose(1, 2))
+    assert act(torch.zeros(0, 4)).shape == (0, 4)
+    assert Activation("", [])(torch.zeros(2, 0)).shape == (2, 0)
+
+
+def test_modules_as_functions_are_submodules():
+    act = Activation("2x0e", [torch.nn.PReLU()])
+    assert [name for name, _ in act.named_parameters()] == ["_modules_among_acts.0.weight"]
+    assert repr(act) == "Activation(2x0e -> 2x0e | PReLU)"
+
+
+def test_second_derivatives_and_compile():
+    act = typical(Irreps("2x0e+0o+1o"), second_moment="exact")
+    x = torch.randn(2, 6, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradgradcheck(act, x)
+    torch.testing.assert_close(torch.compile(act, fullgraph=True, backend="aot_eager")(x), act(x))
+
+
+def test_errors():
+    with pytest.raises(IrrepsError, match=r"for each of the 2 entries of '1x0e\+1x0o'; got 1"):
+        Activation("0e+0o", [silu])
+    with pytest.raises(IrrepsError, match=r"scalars \(l = 0\) only; got silu for 1o: .* or use a Gate"):
+        Activation("1o", [silu])
+    with pytest.raises(IrrepsError, match="odd or even; got silu, which is neither"):
+        Activation("0o", [silu])
+    with pytest.raises(IrrepsError, match="odd or even; got relu"):
+        Activation("0o", [relu])
+    with pytest.raises(ConfigError, match="second_moment needs one of"):
+        Activation("0e", [silu], second_moment="approximate")
+    with pytest.raises(ShapeError, match=r"needs features \[..., 2\] for irreps_in = 2x0e; got \[5, 3\]"):
+        Activation("2x0e", [silu])(torch.zeros(5, 3))

@@ -1,0 +1,86 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from irrepnet.errors import BackendError
+from irrepnet.ops import _backend
+from irrepnet.ops._backend import LibraryStatus, choose, library_status, load
+
+POINTS = torch.zeros(2, 3)
+
+def test_status_is_one_sentence_that_fits():
+    status = library_status()
+    assert isinstance(status, LibraryStatus)
+    assert "\n" not in status.reason
+    assert ("is active" in status.reason) == status.loaded
+    assert bool(status.devices) == status.loaded
+
+
+def test_no_library_and_no_note(tmp_path):
+    status = load(tmp_path)
+    assert not status.loaded and status.path is None
+    assert f"none was built in {tmp_path}" in status.reason
+    assert "pip install --no-build-isolation" in status.reason
+
+
+def test_the_note_of_the_build_is_passed_on(tmp_path):
+    (tmp_path / "_build_info.json").write_text(json.dumps({"reason": "it was built with IRREPNET_NO_EXT"}))
+    assert "no op library: it was built with IRREPNET_NO_EXT; run `pip" in load(tmp_path).reason
+
+
+@pytest.mark.parametrize("note", ["", "{}", "[1]", "\x00"])
+def test_a_damaged_note_is_no_reason_to_fail(tmp_path, note):
+    (tmp_path / "_build_info.json").write_text(note)
+    assert "no build left a note" in load(tmp_path).reason
+
+
+def test_a_library_that_does_not_load_says_why(tmp_path, monkeypatch):
+    (tmp_path / "_ops.abi3.so").write_bytes(b"this is no library")
+    monkeypatch.setattr(_backend, "KERNELS", {})  # as in a process that has loaded none yet
+    status = load(tmp_path)
+    assert not status.loaded and status.path == str(tmp_path / "_ops.abi3.so")
+    assert f"does not load into PyTorch {torch.__version__}: " in status.reason
+    assert "_ops.abi3.so: file too short; run `pip" in status.reason or "invalid ELF header" in status.reason
+
+
+def test_a_library_of_another_version_says_so(monkeypatch):
+    if not library_status().loaded:
+        pytest.skip(library_status().reason)
+    monkeypatch.setitem(_backend.KERNELS, "op_of_tomorrow", _backend.KERNELS["spherical_harmonics"])
+    status = load(Path(_backend.__file__).parent.parent)
+    assert not status.loaded
+    assert "is from another version of irrepnet, it lacks op_of_tomorrow" in status.reason
+
+
+def test_auto_falls_back_and_a_name_does_not(monkeypatch):
+    monkeypatch.setattr(_backend, "_STATUS", LibraryStatus(False, None, "irrepnet has no op library: a test", ()))
+    assert choose("auto", "spherical_harmonics", POINTS) == "reference"
+    assert choose("reference", "spherical_harmonics", POINTS) == "reference"
+    with pytest.raises(BackendError, match=r"spherical_harmonics\(backend='fused'\) cannot run: irrepnet has no op"):
+        choose("fused", "spherical_harmonics", POINTS)
+
+
+def test_auto_takes_the_kernels_where_they_serve():
+    if not library_status().loaded:
+        pytest.skip(library_status().reason)
+    assert choose("auto", "spherical_harmonics", POINTS, None) == "fused"
+    assert choose("auto", "spherical_harmonics", POINTS, POINTS.bfloat16()) == "reference"
+    assert choose("auto", "spherical_harmonics", POINTS.to("meta")) == "reference"
+    with pytest.raises(BackendError, match="its kernels take float32, float64; got bfloat16"):
+        choose("fused", "spherical_harmonics", POINTS.bfloat16())
+    with pytest.raises(BackendError, match="kernels for cpu; got a tensor on meta"):
+        choose("fused", "spherical_harmonics", POINTS.to("meta"))
+
+
+def test_an_op_without_kernels():
+    assert choose("auto", "scatter_sum", POINTS) == "reference"
+    with pytest.raises(BackendError, match="this op has no fused kernel"):
+        choose("fused", "scatter_sum", POINTS)
+
+
+@pytest.mark.parametrize(("name", "hint"), [("Fused", "Did you mean 'fused'"), ("cuda", "'cuda'"), (None, "None")])
+def test_unknown_names(name, hint):
+    with pytest.raises(BackendError, match=f"needs backend 'auto', 'reference' or 'fused'; got.*{hint}"):
+        choose(name, "spherical_harmonics", POINTS)

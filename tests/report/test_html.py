@@ -1,0 +1,158 @@
+import re
+import sys
+from collections import Counter
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import pytest
+
+from irrepnet.report import CheckRow, ReportData, render_report, write_report
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+LIMIT = 1_500_000  # bytes, so that a report can be mailed
+
+
+class Page(HTMLParser):
+    """Collects tags, attributes and words, and insists that what is opened is closed in order."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.tags, self.ids, self.links, self.words = [], Counter(), [], [], []
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        values = dict(attrs)
+        self.tags[tag] += 1
+        self.ids += [values["id"]] if "id" in values else []
+        self.links += [values[name] for name in ("src", "href", "srcset", "action", "data") if name in values]
+        assert tag != "img" or values["alt"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+@pytest.fixture(scope="module")
+def page(water_html):
+    return Page(water_html)
+
+
+@pytest.fixture
+def no_pictures(monkeypatch):
+    """As where matplotlib is not installed: the words are all that these tests look at."""
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+
+
+def test_page_is_well_formed(page):
+    assert all(page.tags[tag] == 1 for tag in ("html", "head", "title", "body", "h1"))
+    assert len(set(page.ids)) == len(page.ids)
+
+
+def test_page_needs_nothing_from_outside(page, water_html):
+    assert page.tags["img"] == 5
+    inside = {f"#{anchor}" for anchor in page.ids}
+    assert all(link.startswith("data:image/png;base64,") or link in inside for link in page.links)
+    assert page.tags["script"] == page.tags["link"] == 0
+    assert not re.search(r"url\(|@import|https?://", water_html)
+    assert "default-src &#x27;none&#x27;" in water_html  # and the browser is told to hold it to that
+
+
+def test_page_is_small(water_html):
+    assert len(water_html.encode()) < LIMIT
+
+
+def test_key_numbers_come_first(page):
+    glance = page.text[: page.text.index("Spread is the standard deviation")]
+    for words in ("45.2 meV/Å", "5.1 % of the spread", "0.549 meV/atom", "+0.26 meV/atom/ps", "8.0 min", "2000 steps"):
+        assert words in glance
+
+
+def test_page_shows_config_versions_and_backend(page):
+    for words in ("irreps_hidden: 16x0e+16x1o", "steps: null", "2.13.0", "Backend: fused: the op library is loaded"):
+        assert words in page.text
+
+
+def test_verdicts_are_words(page, water_report, no_pictures):
+    assert "✓ PASS Checks: all 2 passed" in page.text
+    assert "✓ PASS Dynamics: completed, 1 ps" in page.text
+    broken = CheckRow("inversion, float32", 0.3, 1e-4, "of the rms", passed=False)
+    text = Page(render_report(replace(water_report, checks=[*water_report.checks, broken]))).text
+    assert "✗ FAIL Checks: 1 of 3 FAILED: inversion, float32" in text
+    assert text.index("inversion, float32 0.3 0.0001") < text.index("rotation, float64 3.1e-15")  # failures first
+
+
+def test_dynamics_stopped_by_the_guard(water_report, no_pictures):
+    stopped = replace(water_report.dynamics, stopped="512 eV/Å on atom 7 (H)")
+    text = Page(render_report(replace(water_report, dynamics=stopped))).text
+    assert "✗ FAIL Dynamics: STOPPED by the guard after 1 ps: 512 eV/Å on atom 7 (H)" in text
+
+
+def test_dynamics_stopped_before_the_first_step(water_report, no_pictures):
+    none = {name: [] for name in ("time", "potential_energy", "kinetic_energy", "temperature")}
+    stopped = replace(water_report.dynamics, **none, stopped="the energy is nan")
+    text = Page(render_report(replace(water_report, dynamics=stopped))).text
+    assert "after 0 ps: the energy is nan" in text and "nothing to draw" in text
+
+
+def test_what_is_missing_is_said_with_its_reason():
+    text = Page(render_report(ReportData("Nothing yet", missing={"dynamics": "md.enabled is false"}))).text
+    for words in (
+        "No dynamics was run: md.enabled is false.",
+        "No frames were tested.",
+        "No checks were made.",
+        "There is no training history.",
+        "There are no radial distribution functions.",
+    ):
+        assert words in text
+
+
+def test_missing_stress_is_said(page):
+    assert "no stress labels" in page.text
+
+
+def test_everything_is_escaped(water_report, no_pictures):
+    evil = "<script>alert('x')</script> & \"quotes\""
+    html = render_report(
+        replace(
+            water_report,
+            title=evil,
+            summary=evil,
+            checks=[CheckRow(evil, 0.0, 1.0, evil, True)],
+            config={evil: [evil]},
+            versions={evil: evil},
+            backend=evil,
+            rdfs=[replace(water_report.rdfs[0], pair="<b>")],
+            dynamics=replace(water_report.dynamics, stopped=evil),
+        )
+    )
+    page = Page(html)
+    assert page.tags["script"] == page.tags["b"] == 0
+    assert evil in page.text
+
+
+def test_without_matplotlib_the_page_is_written_in_words(water_report, no_pictures):
+    page = Page(render_report(water_report))
+    assert page.tags["img"] == 0
+    assert "pictures need matplotlib" in page.text and "45.16" in page.text
+
+
+def test_report_is_written_whole_or_not_at_all(tmp_path, water_report, no_pictures, monkeypatch):
+    write_report(tmp_path / "report.html", water_report)
+    before = (tmp_path / "report.html").read_bytes()
+    assert before.decode() == render_report(water_report)
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk gone")))
+    with pytest.raises(OSError, match="disk gone"):
+        write_report(tmp_path / "report.html", ReportData("new"))
+    assert (tmp_path / "report.html").read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
