@@ -22,6 +22,7 @@ from irrepnet.errors import NonFiniteError
 from irrepnet.models.checkpoint import load_model, write_atomic
 from irrepnet.ops._backend import library_status
 from irrepnet.report.data import CheckRow, Dynamics, Parity, RadialDistribution, ReportData
+from irrepnet.report.html import write_report
 from irrepnet.train.config import MDConfig, RunConfig
 from irrepnet.train.console import format_seconds
 from irrepnet.train.loop import TrainResult
@@ -68,7 +69,7 @@ def finish(config: RunConfig, result: TrainResult) -> int:
     _write_metrics(run, evaluation, checks, result)
 
     dynamics = _run_dynamics(config.md, predictor, result, run)
-    missing = dynamics.missing | _write_report(config, result, evaluation, checks, dynamics)
+    missing = dict(dynamics.missing) | _write_report(config, result, evaluation, checks, dynamics)
     _print_what_was_made(run, missing)
     if dynamics.energies is not None and dynamics.energies.stopped is not None:
         return 3
@@ -194,13 +195,11 @@ def _write_report(
         backend=library_status().reason,
         missing=missing,
     )
+    write_report(result.run.report, data)
     try:
-        from irrepnet.report.html import write_report
-
-        write_report(result.run.report, data)
-    except ImportError as error:
-        print(error)
-        return {"report": str(error)}
+        import matplotlib  # noqa: F401 - the report is whole without it, but for the pictures
+    except ImportError:
+        return {"pictures in the report": "they need matplotlib; pip install 'irrepnet[report]'"}
     return {}
 
 

@@ -52,7 +52,7 @@ def wigner_D(l: int, alpha: torch.Tensor, beta: torch.Tensor, gamma: torch.Tenso
     """
     dtype = _angle_dtype(alpha, beta, gamma)
     a, b, c = (angle.to(torch.float64)[..., None] for angle in torch.broadcast_tensors(alpha, beta, gamma))
-    J = _half_turn_tensor(_degree(l), a.device)  # [2l+1, 2l+1]
+    J = torch.tensor(_half_turn_rows(_degree(l)), dtype=torch.float64, device=a.device)  # [2l+1, 2l+1]
     m = torch.arange(l, -l - 1, -1, device=a.device, dtype=torch.float64)  # [2l+1], frequency of each component
     # Z(t) has cos(m t) on the diagonal and sin(m t) on the antidiagonal; it is applied, never formed.
     d = J @ ((m * b).cos()[..., None] * J + (m * b).sin()[..., None] * J.flip(0))  # [..., 2l+1, 2l+1], turn about x
@@ -173,18 +173,18 @@ def wigner_3j(
             f"wigner_3j({l1}, {l2}, {l3}) needs degrees that form a triangle: "
             f"{l1} x {l2} holds l3 = {abs(l1 - l2)}..{l1 + l2}; got l3 = {l3}."
         )
-    return _tensor_3j(l1, l2, l3, dtype or torch.get_default_dtype(), device)
+    return torch.tensor(_rows_3j(l1, l2, l3), dtype=dtype or torch.get_default_dtype(), device=device)
 
 
-# Python integers and caches are not for torch.compile: it takes what these two return as constants.
+# torch.compile does not follow the exact arithmetic behind a table: it takes what these two return as constants.
 @torch.compiler.assume_constant_result
-def _tensor_3j(l1: int, l2: int, l3: int, dtype: torch.dtype, device: torch.device | str | None) -> torch.Tensor:
-    return torch.tensor(table_3j(l1, l2, l3), dtype=dtype, device=device)
+def _rows_3j(l1: int, l2: int, l3: int) -> list[list[list[float]]]:
+    return table_3j(l1, l2, l3).tolist()
 
 
 @torch.compiler.assume_constant_result
-def _half_turn_tensor(l: int, device: torch.device) -> torch.Tensor:
-    return torch.tensor(_half_turn(l), device=device)
+def _half_turn_rows(l: int) -> list[list[float]]:
+    return _half_turn(l).tolist()
 
 
 @cache

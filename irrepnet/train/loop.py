@@ -193,7 +193,8 @@ def _keep_if_best(evaluation: Evaluation, state: TrainState, run: RunFolder) -> 
             "step": progress.step,
             "valid_loss": evaluation.loss,
             "metrics": evaluation.metrics,
-            "units": {"energy": "eV", "length": "Å", **METRIC_UNITS},
+            "units": {"energy": "eV", "length": "Å"},
+            "metric_units": METRIC_UNITS,
         }
         save_model(state.averaged.module, run.best, extra=extra)
 

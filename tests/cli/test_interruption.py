@@ -21,7 +21,7 @@ OFF = ["--set", "md.enabled=false", "--set", "report.enabled=false"]
 @pytest.fixture
 def config_file(tmp_path):
     path = tmp_path / "toy.yaml"
-    path.write_text(yaml.safe_dump(toy.tree(tmp_path, steps=150, validate_every_steps=10)))
+    path.write_text(yaml.safe_dump(toy.tree(tmp_path, steps=100, validate_every_steps=5)))
     return path
 
 
@@ -61,12 +61,12 @@ def interrupt(config_file, number, rows, *arguments):
 
 
 def test_signals_and_kills_lose_nothing(config_file):
-    code, out = interrupt(config_file, signal.SIGTERM, 3)
+    code, out = interrupt(config_file, signal.SIGTERM, 2)
     assert code == 143, out
     assert "SIGTERM: the state of step" in out
-    code, out = interrupt(config_file, signal.SIGINT, 6, "--resume")
+    code, out = interrupt(config_file, signal.SIGINT, 4, "--resume")
     assert code == 130, out
-    code, out = interrupt(config_file, signal.SIGKILL, 9, "--resume")
+    code, out = interrupt(config_file, signal.SIGKILL, 6, "--resume")
     assert code == -signal.SIGKILL, out
     assert main(["train", str(config_file), "--out", str(config_file.parent / "run"), *OFF, "--resume"]) == 0
     assert main(["train", str(config_file), "--out", str(config_file.parent / "whole"), *OFF]) == 0

@@ -151,27 +151,40 @@ def test_dynamics_that_is_stopped_keeps_the_report_and_exits_3(config_file, caps
     assert "md_stopped.extxyz" in (run / "report.html").read_text()
 
 
-@pytest.mark.parametrize(
-    ("package", "missing", "extra"), [("ase", "md.npz", "md"), ("matplotlib", "report.html", "report")]
-)
-def test_without_an_extra_the_rest_is_made_and_the_extra_is_named(
-    config_file, capsys, monkeypatch, package, missing, extra
-):
+@pytest.fixture
+def without(monkeypatch):
+    """Return a function that makes a package impossible to import."""
     real_import = builtins.__import__
 
-    def without(name, *rest):
-        if name.split(".")[0] == package:
-            raise ImportError(f"No module named {name!r}")
-        return real_import(name, *rest)
+    def hide(package):
+        def import_or_fail(name, *rest):
+            if name.split(".")[0] == package:
+                raise ImportError(f"No module named {name!r}")
+            return real_import(name, *rest)
 
-    for name in [name for name in sys.modules if name.split(".")[0] == package or name.startswith("irrepnet.report")]:
-        monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr(builtins, "__import__", without)
+        for name in [name for name in sys.modules if name.split(".")[0] == package]:
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setattr(builtins, "__import__", import_or_fail)
+
+    return hide
+
+
+def test_without_ase_the_rest_is_made_and_the_extra_is_named(config_file, capsys, without):
+    without("ase")
     assert train(config_file) == 0
-    out = capsys.readouterr().out
-    assert f"irrepnet[{extra}]" in out
-    assert not (config_file.parent / "run" / missing).exists()
-    assert (config_file.parent / "run" / "metrics.json").exists()
+    run = config_file.parent / "run"
+    assert "irrepnet[md]" in capsys.readouterr().out
+    assert not (run / "md.npz").exists()
+    assert "irrepnet[md]" in (run / "report.html").read_text().replace("&#x27;", "'")
+
+
+def test_without_matplotlib_the_report_has_no_pictures_and_the_extra_is_named(config_file, capsys, without):
+    without("matplotlib")
+    assert train(config_file) == 0
+    run = config_file.parent / "run"
+    assert "no pictures in the report: they need matplotlib; pip install 'irrepnet[report]'" in capsys.readouterr().out
+    assert (run / "md.npz").exists()
+    assert "data:image/png" not in (run / "report.html").read_text()
 
 
 def test_a_broken_promise_is_exit_code_1(config_file, capsys, monkeypatch):

@@ -1,0 +1,126 @@
+"""Model files: a whole model in one file, from any state it may be in, and refused when it is not what it says."""
+
+import copy
+
+import pytest
+import torch
+from models.toys import FRAMES, graph_of, toy_model
+
+from irrepnet.errors import CheckpointError, ConfigError
+from irrepnet.models import MODELS, build_model, kind_of, load_model, load_tensors, save_model, save_tensors
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "best.model"
+    save_model(toy_model(), path, extra={"data": "toy", "units": {"energy": "eV"}})
+    return path
+
+
+def rewrite(file, change):
+    """Change a model file and give it a right checksum again, as a malicious or careless author would."""
+    tensors, metadata = load_tensors(file)
+    change(tensors, metadata)
+    save_tensors(file, tensors, metadata)
+
+
+class TestRoundTrip:
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_predictions_are_the_same_bits(self, tmp_path, dtype):
+        model = toy_model(dtype=dtype, energy_scale=(0.5, 0.7), species_shifts=(-13.605693, -2041.839131))
+        save_model(model, tmp_path / "a.model")
+        torch.manual_seed(99)
+        loaded = load_model(tmp_path / "a.model")
+        graph = graph_of(FRAMES["periodic"])
+        for a, b in zip(model(graph, compute_stress=True), loaded(graph, compute_stress=True), strict=True):
+            assert torch.equal(a, b)
+        assert loaded.config == model.config
+        assert not loaded.training
+
+    def test_facts_travel_with_it(self, file):
+        metadata = load_model(file).metadata
+        assert metadata == {"data": "toy", "units": {"energy": "eV"}, "torch": torch.__version__}
+
+    def test_a_model_that_was_cast_is_saved_as_it_is(self, tmp_path):
+        save_model(toy_model(dtype="float32").double(), tmp_path / "a.model")
+        assert load_model(tmp_path / "a.model").dtype == torch.float64
+
+    def test_a_model_in_training_and_its_average(self, tmp_path):
+        model = toy_model().train()
+        model(graph_of(FRAMES["open"])).energy.sum().backward()
+        averaged = torch.optim.swa_utils.AveragedModel(model)
+        save_model(averaged.module, tmp_path / "a.model")
+        assert torch.equal(load_model(tmp_path / "a.model").embedding, model.embedding)
+        assert model.training
+
+    def test_loading_keeps_the_random_state(self, file):
+        before = torch.get_rng_state()
+        load_model(file)
+        assert torch.equal(torch.get_rng_state(), before)
+
+
+class TestRefusal:
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda t, m: m.pop("config"), r"is not a model file \(it holds \['extra', 'kind'\]\); give the run's"),
+            (
+                lambda t, m: m.update(kind="voxels"),
+                "cannot build: a model's kind is one of force_field; found 'voxels'",
+            ),
+            (lambda t, m: m.update(kind=["force_field"]), "cannot build"),
+            (lambda t, m: m.update(config=[]), "cannot build"),
+            (lambda t, m: m["config"].update(colour="red"), "cannot build: .*(?s:.)*colour"),
+            (lambda t, m: m["config"].update(irreps_hidden="4x0f"), "cannot build: .*(?s:.)*irreps_hidden"),
+            (lambda t, m: m["config"].update(species=["H", "Q"]), "cannot build: .*(?s:.)*species"),
+            (lambda t, m: m["config"].update(cutoff=-1), "cannot build: .*(?s:.)*cutoff"),
+            (
+                lambda t, m: m["config"].update(species=["H", "O", "C"], species_shifts=[]),
+                r"does not fit .*: weight 'embedding' needs \[3, 6\] torch.float64; found \[2, 6\] torch.float64; it was",
+            ),
+            (
+                lambda t, m: m["config"].update(dtype="float32"),
+                r"weight 'embedding' needs \[2, 6\] torch.float32; found \[2, 6\] torch.float64",
+            ),
+            (lambda t, m: m["config"].update(num_layers=1), "weight 'layers.1.*' is unknown"),
+            (lambda t, m: t.pop("embedding"), "weight 'embedding' is missing"),
+            (lambda t, m: t.update(more=torch.ones(1)), "weight 'more' is unknown"),
+        ],
+    )
+    def test_a_file_that_does_not_fit_itself(self, file, change, message):
+        rewrite(file, change)
+        with pytest.raises(CheckpointError, match=message):
+            load_model(file)
+
+    def test_damage(self, file):
+        whole = file.read_bytes()
+        file.write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(
+            CheckpointError, match=r"best\.model is damaged: it needs \d+ bytes; found \d+; copy it again"
+        ):
+            load_model(file)
+        file.write_bytes(whole[:-5] + bytes([whole[-5] ^ 1]) + whole[-4:])
+        with pytest.raises(CheckpointError, match="SHA-256 is not the one it was written with"):
+            load_model(file)
+        file.write_bytes(whole)
+        assert load_model(file).dtype == torch.float64
+
+    def test_a_module_of_another_class_is_not_saved(self, tmp_path):
+        with pytest.raises(
+            ConfigError, match="a registered class is needed .force_field.; found Linear; add the class"
+        ):
+            save_model(torch.nn.Linear(1, 1), tmp_path / "a.model")
+        assert not list(tmp_path.iterdir())
+
+
+class TestRegistry:
+    def test_kinds(self):
+        for kind, (config_class, model_class) in MODELS.items():
+            model = build_model(kind, {"species": ["H"], "irreps_hidden": "2x0e+2x1o"})
+            assert type(model) is model_class
+            assert type(model.config) is config_class
+            assert kind_of(copy.deepcopy(model)) == kind
+
+    def test_unknown_kind(self):
+        with pytest.raises(ConfigError, match=r"found 'force_feild'\. Did you mean 'force_field'\?"):
+            build_model("force_feild", {})
