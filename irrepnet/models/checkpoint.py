@@ -212,7 +212,8 @@ def save_model(model: nn.Module, path: str | os.PathLike[str], *, extra: dict[st
         extra: Facts to travel with it (units, training, data), as JSON can hold; ``model.metadata`` after loading.
 
     Raises:
-        CheckpointError: If the model is not in the registry, or ``extra`` is not JSON.
+        ConfigError: If the class of the model is not in the registry.
+        CheckpointError: If ``extra`` is not JSON.
         OSError: As :func:`write_atomic`.
 
     Example:
@@ -226,13 +227,14 @@ def save_model(model: nn.Module, path: str | os.PathLike[str], *, extra: dict[st
     """
     from irrepnet.models.registry import kind_of  # the registry imports every model; a state file needs none
 
+    kind = kind_of(model)
     weights = model.state_dict()
     config: Any = model.config
     dtypes = {str(tensor.dtype).removeprefix("torch.") for tensor in weights.values() if tensor.is_floating_point()}
     if len(dtypes) == 1:
         config = config.model_copy(update={"dtype": dtypes.pop()})  # a model may have been cast since it was made
     metadata = {
-        "kind": kind_of(model),
+        "kind": kind,
         "config": config.model_dump(mode="json"),
         "extra": {"torch": torch.__version__, **(extra or {})},
     }
@@ -265,7 +267,8 @@ def load_model(path: str | os.PathLike[str], device: str | torch.device = "cpu")
     if not {"kind", "config", "extra"} <= metadata.keys():
         raise CheckpointError(f"{path} is not a model file (it holds {sorted(metadata)}); give the run's *.model file")
     try:
-        model = build_model(metadata["kind"], metadata["config"])
+        with torch.random.fork_rng(devices=[]):  # the weights that are drawn are thrown away
+            model = build_model(metadata["kind"], metadata["config"])
     except (ValueError, TypeError) as error:  # pydantic's ValidationError is a ValueError
         reader = f"irrepnet {irrepnet.__version__}"
         raise CheckpointError(

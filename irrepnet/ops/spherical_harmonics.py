@@ -118,7 +118,7 @@ _gradient_r: Op = register(
     "spherical_harmonics_gradient_r",
     fake=lambda v, g, lmax: g.new_empty(g.shape),
     derivatives={
-        0: Derivative(vjp=lambda r, v, g, lmax: _gradient_v(g, r, lmax)*2),
+        0: Derivative(vjp=lambda r, v, g, lmax: _gradient_v(g, r, lmax)),
         1: Derivative(vjp=lambda r, v, g, lmax: _gradient_g(v, r, lmax)),
     },
     batch=rowwise,

@@ -14,14 +14,16 @@ from irrepnet.train.metrics import METRIC_UNITS
 __all__ = ["TrainingConsole", "format_seconds"]
 
 
-def format_seconds(seconds: float) -> str:
-    """Return a duration as people write it.
+def format_seconds(seconds: float | None) -> str:
+    """Return a duration as people write it; a dash where it is not known.
 
     Example:
         >>> format_seconds(59), format_seconds(754), format_seconds(7260)
         ('59s', '12m34s', '2h01m')
     """
-    whole = int(seconds)
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
     if whole < 60:
         return f"{whole}s"
     if whole < 3600:
@@ -34,6 +36,11 @@ class TrainingConsole:
 
     Args:
         quiet: Print nothing at all.
+
+    Example:
+        >>> with TrainingConsole() as console:
+        ...     console.say("100 frames")
+        100 frames
     """
 
     def __init__(self, *, quiet: bool = False):
@@ -67,13 +74,13 @@ class TrainingConsole:
         """Print a line."""
         self._console.print(text, markup=False)
 
-    def advance(self, share: float, step: int, loss: float, seconds_left: float) -> None:
+    def advance(self, share: float, step: int, loss: float, seconds_left: float | None) -> None:
         """Move the bar."""
         if self._bar is not None:
             left = format_seconds(seconds_left)
             self._bar.update(self._task, completed=share, left=left, step=step, loss=f"{loss:.3g}")
 
-    def row(self, row: dict[str, Any], *, seconds_left: float, is_best: bool) -> None:
+    def row(self, row: dict[str, Any], *, seconds_left: float | None, is_best: bool) -> None:
         """Print one line for a validation, below a header with the units; a star marks the best so far."""
         labels = [name for name in METRIC_UNITS if f"{name}_mae" in row]
         if not self._has_header:

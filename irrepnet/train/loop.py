@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 from typing import Any
 
+import numpy as np
 import torch
 
 from irrepnet.errors import CheckpointError, NonFiniteError
@@ -42,6 +44,10 @@ class TrainResult:
         splits: The frames it learned from and those that were held back.
         progress: Steps, seconds, best loss.
         signal: The signal that stopped it before its budget was spent, or None.
+
+    Example:
+        >>> TrainResult(RunFolder("runs/water"), Splits([], [], []), Progress(step=10), None).run.best.name
+        'best.model'
     """
 
     run: RunFolder
@@ -69,6 +75,17 @@ def train(config: RunConfig, out: str | Path, *, resume: bool = False, quiet: bo
         DataError: If the data are not as needed.
         NonFiniteError: If the loss, a gradient or a validation is NaN or infinite; the last good state is kept.
         CheckpointError: If ``resume`` finds no state that can be read.
+
+    Example:
+        >>> import tempfile
+        >>> config = RunConfig.model_validate({
+        ...     "model": {"cutoff": 3.0, "irreps_hidden": "4x0e+4x1o", "num_layers": 1},
+        ...     "data": {"train": "package:water_xtb/heldout.npz", "valid_fraction": 0.2},
+        ...     "training": {"steps": 2}})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     result = train(config, folder, quiet=True)
+        ...     result.progress.step, sorted(path.name for path in result.run.path.iterdir())
+        (2, ['best.model', 'config.yaml', 'last.state', 'log.jsonl', 'previous.state'])
     """
     run, settings = RunFolder(out), config.training
     run.check_free(resume=resume)
@@ -102,12 +119,13 @@ def train(config: RunConfig, out: str | Path, *, resume: bool = False, quiet: bo
                     interrupted=lambda: stop.signal is not None,
                 )
                 if evaluation is not None:
+                    _refuse_nan(evaluation, valid_items, progress)
                     progress.seconds = time.monotonic() - started
                     row = _log_row(evaluation, progress, epoch=progress.step / epoch, rate=rate)
                     _keep_if_best(evaluation, state, run)
                     run.append_log(row)
                     console.row(
-                        row, is_best=progress.best_step == progress.step, seconds_left=_seconds_left(spent, progress)
+                        row, is_best=progress.best_step == progress.step, seconds_left=_seconds_left(settings, progress)
                     )
                     state.save(run, config)
                     saved_at = progress.seconds
@@ -119,7 +137,7 @@ def train(config: RunConfig, out: str | Path, *, resume: bool = False, quiet: bo
 
             batch = shuffled_batch(train_items, settings.batch_size, progress.step, settings.seed).to(device)
             loss = _take_step(state, batch, settings, rate)
-            console.advance(spent, progress.step, loss, _seconds_left(spent, progress))
+            console.advance(spent, progress.step, loss, _seconds_left(settings, progress))
             if time.monotonic() - started > saved_at + 60 * settings.save_every_minutes:
                 saved_at = progress.seconds = time.monotonic() - started
                 state.save(run, config)
@@ -160,16 +178,27 @@ def _share_spent(settings: TrainingConfig, progress: Progress) -> float:
     return progress.seconds / (60 * settings.minutes)
 
 
-def _seconds_left(spent: float, progress: Progress) -> float:
-    return progress.seconds * (1 - spent) / spent if 0 < spent < 1 else 0.0
+def _seconds_left(settings: TrainingConfig, progress: Progress) -> float | None:
+    """Time to the end of the budget; None before the first step has told how long one takes."""
+    if settings.minutes is not None:
+        return max(0.0, 60 * settings.minutes - progress.seconds)
+    spent = _share_spent(settings, progress)
+    return progress.seconds * (1 - spent) / spent if spent > 0 else None
+
+
+def _refuse_nan(evaluation: Evaluation, items: list[LabelledGraphs], progress: Progress) -> None:
+    """Stop before a validation that is not finite can reach the log, the state or the best model."""
+    if evaluation.loss is not None and math.isfinite(evaluation.loss):
+        return
+    energies = evaluation.predicted.get("energy", np.zeros(0))
+    sick = [items[i].sources[0] for i in np.flatnonzero(~np.isfinite(energies))]
+    named = _listing(sick or [item.sources[0] for item in items])
+    what = f"the validation loss is {evaluation.loss}"
+    raise NonFiniteError(f"training stopped at step {progress.step}: {what} for {named}; {_WHAT_NOW}")
 
 
 def _log_row(evaluation: Evaluation, progress: Progress, *, epoch: float, rate: float) -> dict[str, Any]:
     """Turn a validation and the training since the last one into a row; start the next interval."""
-    if not math.isfinite(evaluation.loss or 0.0):
-        raise NonFiniteError(
-            f"training stopped at step {progress.step}: the validation loss is {evaluation.loss}; {_WHAT_NOW}"
-        )
     row = {
         "step": progress.step,
         "epoch": epoch,
@@ -222,9 +251,10 @@ def _blame(step: int, prediction: Prediction, batch: LabelledGraphs, loss: float
     sick = ~prediction.energy.isfinite()
     sick[batch.graph.batch[~prediction.forces.isfinite().all(dim=1)]] = True
     frames = [source for source, is_sick in zip(batch.sources, sick.tolist(), strict=True) if is_sick]
-    frames = frames or list(batch.sources)
-    named = ", ".join(frames[:_MOST_NAMED]) + (
-        f" and {len(frames) - _MOST_NAMED} more" if len(frames) > _MOST_NAMED else ""
-    )
     what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
-    return f"training stopped at step {step}: {what} for {named}; {_WHAT_NOW}"
+    return f"training stopped at step {step}: {what} for {_listing(frames or batch.sources)}; {_WHAT_NOW}"
+
+
+def _listing(frames: Sequence[str]) -> str:
+    more = len(frames) - _MOST_NAMED
+    return ", ".join(frames[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")

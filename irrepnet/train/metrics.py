@@ -66,7 +66,12 @@ class ErrorSums:
 
 
 class ErrorRow(NamedTuple):
-    """Errors of one label; ``spread`` is the standard deviation of the reference, the RMSE of a constant."""
+    """Errors of one label; ``spread`` is the standard deviation of the reference, the RMSE of a constant.
+
+    Example:
+        >>> ErrorRow("forces", "meV/Å", mae=31.2, rmse=44.4, spread=817.0).unit
+        'meV/Å'
+    """
 
     label: str
     unit: str
@@ -86,6 +91,11 @@ class Evaluation:
         reference: Per label, the reference values: ``energy [frames]`` eV/atom, ``forces [atoms, 3]`` eV/Å.
         predicted: The same, from the model.
         species: Atomic number of every atom, in the order of ``forces``.
+
+    Example:
+        >>> values = {"energy": np.array([-1.0, -1.2])}
+        >>> Evaluation(2, None, {"energy_mae": 0.0}, values, values, np.zeros(0, int)).summary()["units"]["forces"]
+        'meV/Å'
     """
 
     num_frames: int
@@ -123,6 +133,15 @@ def evaluate(
 
     Raises:
         DataError: If there are no frames.
+
+    Example:
+        >>> from irrepnet.data import Frame
+        >>> from irrepnet.models import ForceField, ForceFieldConfig
+        >>> from irrepnet.train import label_graphs
+        >>> model = ForceField(ForceFieldConfig(species=("H",), irreps_hidden="4x0e+4x1o", species_shifts=(-16.0,)))
+        >>> far = Frame(species=[1, 1], pos=[[0, 0, 0], [9, 0, 0]], energy=-32.1)
+        >>> round(evaluate(model, label_graphs([far], model.cutoff)).metrics["energy_mae"], 6)
+        50.0
     """
     if not items:
         raise DataError("evaluate needs at least one frame; found none; check the file and its groups")

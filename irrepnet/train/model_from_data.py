@@ -33,6 +33,14 @@ def model_from_data(config: RunConfig, frames: Sequence[Frame]) -> tuple[ForceFi
 
     Raises:
         ConfigError: If the completed model configuration is not valid.
+
+    Example:
+        >>> config = RunConfig.model_validate({"data": {"train": "-"}, "training": {"steps": 1}})
+        >>> forces = [[1.0, 0, 0], [-1.0, 0, 0]]
+        >>> frame = Frame(species=[1, 1], pos=[[0, 0, 0], [0.7, 0, 0]], energy=-32.0, forces=forces)
+        >>> model, _ = model_from_data(config, [frame])
+        >>> model.config.species, model.config.avg_num_neighbors, model.config.species_shifts
+        (('H',), 1.0, (-16.0,))
     """
     given: dict[str, Any] = config.model.model_dump()  # type: ignore[attr-defined]  # its class is made at run time
     items = label_graphs(frames, given["cutoff"])
@@ -60,7 +68,12 @@ def _completed(given: dict[str, Any], frames: Sequence[Frame], items: Sequence[L
 
 
 def fingerprint(frames: Iterable[Frame]) -> str:
-    """Return the SHA-256 of the frames' structures and labels, hexadecimal."""
+    """Return the SHA-256 of the frames' structures and labels, hexadecimal.
+
+    Example:
+        >>> fingerprint([Frame(species=[1], pos=[[0, 0, 0]])]) == fingerprint([Frame(species=[1], pos=[[0, 0, 1e-9]])])
+        False
+    """
     digest = hashlib.sha256()
     for frame in frames:
         for array in (frame.species, frame.pos, frame.cell, frame.energy, frame.forces, frame.stress):

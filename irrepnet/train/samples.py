@@ -98,7 +98,13 @@ def _joined(labels: Sequence[Tensor | None]) -> Tensor | None:
 
 
 def batches(items: Sequence[LabelledGraphs], batch_size: int) -> Iterator[LabelledGraphs]:
-    """Yield batches in the order of the items; the last one may be smaller."""
+    """Yield batches in the order of the items; the last one may be smaller.
+
+    Example:
+        >>> items = label_graphs([Frame(species=[1], pos=[[0, 0, 0]])] * 5, cutoff=1.0)
+        >>> [batch.graph.num_graphs for batch in batches(items, 2)]
+        [2, 2, 1]
+    """
     for start in range(0, len(items), batch_size):
         yield LabelledGraphs.collate(items[start : start + batch_size])
 
@@ -114,6 +120,12 @@ def shuffled_batch(items: Sequence[LabelledGraphs], batch_size: int, step: int, 
         batch_size: Frames per batch; the last batch of an epoch may be smaller.
         step: Number of the step, from 0.
         seed: Of the run.
+
+    Example:
+        >>> atoms = [Frame(species=[1], pos=[[0, 0, 0]], source=name) for name in "abc"]
+        >>> items = label_graphs(atoms, cutoff=1.0)
+        >>> sorted(shuffled_batch(items, 1, step, seed=0).sources[0] for step in (3, 4, 5))  # the second epoch
+        ['a', 'b', 'c']
     """
     epoch, place = divmod(step, steps_per_epoch(len(items), batch_size))
     order = _epoch_order(len(items), seed, epoch)

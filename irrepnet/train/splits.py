@@ -26,6 +26,10 @@ class Splits:
         valid: Frames that choose the best weights.
         test: Frames for the final evaluation; the validation frames where there is no test file.
         findings: Sentences for the user: duplicates, outliers, leaks from training to validation.
+
+    Example:
+        >>> Splits(train=[], valid=[], test=[]).findings
+        ()
     """
 
     train: list[Frame]
@@ -73,6 +77,10 @@ def load_frames(data: DataConfig) -> list[Frame]:
 
     Raises:
         DataError: If the file, a key, a unit or a group is not as needed.
+
+    Example:
+        >>> len(load_frames(DataConfig(train="package:water_xtb/heldout.npz")))
+        30
     """
     frames = _read(data.train, data)
     return frames if data.train_groups is None else select_groups(frames, data.train_groups)

@@ -49,6 +49,10 @@ class Progress:
         loss_sum: Sum of the losses of the steps since the last validation.
         loss_count: Their number.
         errors: Errors of the training batches since the last validation.
+
+    Example:
+        >>> Progress(step=7).best_loss
+        inf
     """
 
     step: int = 0
@@ -80,6 +84,11 @@ class TrainState:
         model: The model to train, on its device.
         settings: Optimiser and averaging.
         data_fingerprint: Of the frames; a state is taken up with the same frames only.
+
+    Example:
+        >>> state = TrainState(nn.Linear(2, 1), TrainingConfig(steps=1), data_fingerprint="")
+        >>> type(state.optimiser).__name__, state.progress.step
+        ('Adam', 0)
     """
 
     def __init__(self, model: nn.Module, settings: TrainingConfig, *, data_fingerprint: str):

@@ -55,12 +55,12 @@ def test_changes_from_the_command_line_are_in_the_run(config_file):
     assert not (run / "md.npz").exists()
 
 
-def test_a_finished_run_can_be_resumed_from_its_folder_to_make_the_report_again(config_file):
-    assert train(config_file, "--set", "report.enabled=false") == 0
+def test_a_finished_run_can_be_resumed_from_its_folder_to_make_the_rest_again(config_file):
+    assert train(config_file, "--set", "report.enabled=false", "--set", "md.enabled=false") == 0
     run = config_file.parent / "run"
     model = (run / "best.model").read_bytes()
-    assert main(["train", "--resume", "--out", str(run), "--set", "report.enabled=true"]) == 0
-    assert (run / "report.html").exists()
+    assert main(["train", "--resume", "--out", str(run), "--set", "md.enabled=true"]) == 0
+    assert (run / "md.npz").exists()
     assert (run / "best.model").read_bytes() == model
 
 

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from irrepnet.ops import _backend
 from irrepnet.ops._backend import LibraryStatus, choose, library_status, load
 
 POINTS = torch.zeros(2, 3)
+
 
 def test_status_is_one_sentence_that_fits():
     status = library_status()
@@ -84,3 +87,9 @@ def test_an_op_without_kernels():
 def test_unknown_names(name, hint):
     with pytest.raises(BackendError, match=f"needs backend 'auto', 'reference' or 'fused'; got.*{hint}"):
         choose(name, "spherical_harmonics", POINTS)
+
+
+def test_importing_an_op_does_not_import_the_compiler():
+    """torch._dynamo takes longer to import than torch itself; only torch.compile needs it."""
+    code = "import sys, irrepnet.ops.spherical_harmonics; sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

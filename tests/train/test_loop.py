@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 import signal
@@ -9,7 +10,7 @@ from train import toy
 
 from irrepnet.errors import CheckpointError, ConfigError, NonFiniteError
 from irrepnet.models import Prediction, load_model, load_tensors
-from irrepnet.train import RunConfig, evaluate, label_graphs, train
+from irrepnet.train import RunConfig, evaluate, label_graphs, loop, train
 from irrepnet.train.console import TrainingConsole
 from irrepnet.train.loop import _take_step
 from irrepnet.train.model_from_data import model_from_data
@@ -307,3 +308,16 @@ def test_the_console_prints_one_line_per_validation_with_units(tmp_path, capsys)
     assert "energy MAE / RMSE, meV/atom" in text
     assert "forces MAE / RMSE, meV/Å" in text
     assert [line.split()[0] for line in text.splitlines()[-4:]] == ["0", "4", "8", "12"]
+
+
+def test_a_validation_that_is_not_finite_stops_the_run_naming_the_frames(tmp_path, monkeypatch):
+    def broken(*arguments, **options):
+        evaluation = evaluate(*arguments, **options)
+        predicted = {"energy": np.array([0.0, np.nan, 0.0, 0.0])}
+        return dataclasses.replace(evaluation, loss=math.nan, predicted=predicted)
+
+    monkeypatch.setattr(loop, "evaluate", broken)
+    with pytest.raises(NonFiniteError, match=r"at step 0: the validation loss is nan for \S+ frame 17; best\.model"):
+        train(toy.config(tmp_path), tmp_path / "run", quiet=True)
+    assert rows(tmp_path / "run") == []
+    assert not (tmp_path / "run" / "best.model").exists()
