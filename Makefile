@@ -73,7 +73,7 @@ test: $(VENV)/.dev
 	  echo "[test] torch-scatter/torch-cluster did not build (see $$graph); irrepnet works without them. Their tests are skipped:"
 	fi
 	$(PY) -m pytest -m graph -rs
-	echo "[test] done: all tests passed (environment in $(VENV), extension: $$($(VENV)/bin/irrepnet doctor --backend))"
+	echo "[test] done: all tests passed (environment in $(VENV), $$($(VENV)/bin/irrepnet doctor | grep ^backend | tr -s " "))"
 
 lint: $(VENV)/.dev
 	@$(VENV)/bin/ruff check .

@@ -1,4 +1,4 @@
-"""The tutorials run, as a reader would run them; they assert what they say."""
+"""The tutorials run from their first line to their last, as a reader would run them."""
 
 import os
 import subprocess
@@ -8,37 +8,28 @@ from pathlib import Path
 import pytest
 
 TUTORIALS = Path(__file__).parents[1] / "tutorials"
-SCRIPTS = sorted(TUTORIALS.glob("[0-9][0-9]_*.py"))
-SECONDS = 240
 
 
-def run(*command, folder):
-    environment = {**os.environ, "MPLBACKEND": "Agg"}
+def run(*command, cwd):
     result = subprocess.run(
-        [sys.executable, *map(str, command)],
-        cwd=folder,
-        env=environment,
+        [sys.executable, *command],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},  # the tensors are small: threads would only wait for each other
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=240,
         check=False,
     )
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.returncode == 0, result.stdout[-2000:] + result.stderr[-2000:]
+    return result.stdout
 
 
-def test_tutorials_are_numbered_without_a_gap():
-    assert [script.name[:2] for script in SCRIPTS] == [f"{number:02d}" for number in range(1, len(SCRIPTS) + 1)]
-    assert len(SCRIPTS) >= 3
+@pytest.mark.parametrize("path", sorted(TUTORIALS.glob("[0-9][0-9]_*.py")), ids=lambda path: path.name)
+def test_runs(path, tmp_path):
+    assert path.read_text(encoding="utf-8").startswith("# %% [markdown]\n# # ")
+    assert run(str(path), cwd=tmp_path)
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
-def test_tutorial_runs(script, tmp_path):
-    assert script.read_text(encoding="utf-8").startswith("# %% [markdown]\n# # ")
-    run(script, folder=tmp_path)
-    assert list(tmp_path.iterdir()) == []  # it leaves nothing where it was started
-
-
-def test_test_file_to_copy_passes_where_it_is_copied_to(tmp_path):
-    copy = tmp_path / "test_my_layer.py"
-    copy.write_bytes((TUTORIALS / copy.name).read_bytes())
-    run("-m", "pytest", "-q", "-p", "no:cacheprovider", copy, folder=tmp_path)
+def test_the_test_file_to_copy_works_where_it_is_copied_to(tmp_path):
+    (tmp_path / "test_my_layer.py").write_bytes((TUTORIALS / "test_my_layer.py").read_bytes())
+    assert "4 passed" in run("-m", "pytest", "-q", "test_my_layer.py", cwd=tmp_path)

@@ -37,20 +37,19 @@ def run(arguments: argparse.Namespace) -> int:
     from irrepnet.ops._backend import library_status
 
     for name, version in versions().items():
-        print(f"{name:<15}{version}")
+        _line(name, version)
     print("\noptional packages")
     for name, (extra, use) in _OPTIONAL.items():
         found = _version(name)
         missing = "" if found else f'; pip install "irrepnet[{extra}]"'
-        print(f"  {name:<13}{found or 'not installed':<15}{use}{missing}")
+        _line(f"  {name}", f"{found or 'not installed':<15}{use}{missing}")
     status = library_status()
-    print(f"\nbackend        {'fused' if status.loaded else 'reference'}: {status.reason}")
-    if status.path is not None:
-        print(f"  library      {status.path}, for {', '.join(status.devices)}")
-    print(f"threads        {torch.get_num_threads()} of {os.cpu_count()} cores (set OMP_NUM_THREADS to change)")
-    print("devices        cpu")
+    print()
+    _line("backend", f"{'fused' if status.loaded else 'reference'}: {status.reason}")
+    _line("threads", f"{torch.get_num_threads()} of {os.cpu_count()} cores (set OMP_NUM_THREADS to change)")
+    _line("devices", "cpu")
     for index in range(torch.cuda.device_count()):
-        print(f"               cuda:{index} {torch.cuda.get_device_name(index)}")
+        _line("", f"cuda:{index} {torch.cuda.get_device_name(index)}")
     return 0
 
 
@@ -70,6 +69,10 @@ def versions() -> dict[str, str]:
         "python": sys.version.split()[0],
         "platform": platform.platform(),
     }
+
+
+def _line(name: str, text: str) -> None:
+    print(f"{name:<17}{text}")
 
 
 def _version(package: str) -> str | None:

@@ -43,7 +43,12 @@ DEFAULT_GUARD = Guard()
 
 
 class Snapshot(NamedTuple):
-    """The state of a run after a step."""
+    """The state of a run after a step.
+
+    Example:
+        >>> Snapshot._fields[:4]
+        ('step', 'time', 'pos', 'velocities')
+    """
 
     step: int
     time: float  # fs
@@ -69,6 +74,14 @@ class Trajectory:
         species: Atomic numbers, shape ``[N]``.
         cell: Shape ``[3, 3]``, Å, or None.
         pbc: Shape ``[3]``.
+
+    Example:
+        >>> from irrepnet.models import ForceField, ForceFieldConfig
+        >>> model = ForceField(ForceFieldConfig(species=("H",), irreps_hidden="4x0e+4x1o"))
+        >>> hydrogen = Frame(species=[1, 1], pos=[[0, 0, 0], [0.74, 0, 0]])
+        >>> run = run_nve(model, hydrogen, temperature=300, timestep=0.5, steps=4, seed=0)
+        >>> run.total_energy.shape, run.time
+        ((5,), array([0. , 0.5, 1. , 1.5, 2. ]))
     """
 
     time: Array
@@ -261,4 +274,5 @@ def _write_extxyz(file: Path, frame: Frame, pos: Array, forces: Array) -> None:
         f"{SYMBOLS[number]:2s} " + " ".join(f"{x:16.8f}" for x in (*where, *force))
         for number, where, force in zip(frame.species, pos, forces, strict=True)
     )
+    file.parent.mkdir(parents=True, exist_ok=True)  # not to lose the error to another one
     file.write_text("\n".join([str(len(pos)), header, *rows, ""]), encoding="utf-8")

@@ -10,6 +10,7 @@ __getattr__, __dir__, __all__ = lazy_face(
         "MODELS": "registry",
         "Prediction": "force_field",
         "build_model": "registry",
+        "edge_vectors": "force_field",
         "kind_of": "registry",
         "load_model": "checkpoint",
         "load_tensors": "checkpoint",

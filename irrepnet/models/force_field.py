@@ -110,7 +110,12 @@ class ForceFieldConfig(BaseModel):
 
 
 class Prediction(NamedTuple):
-    """What a force field says of a graph, in float64 whatever the model's dtype."""
+    """What a force field says of a graph, in float64 whatever the model's dtype.
+
+    Example:
+        >>> Prediction(energy=torch.zeros(1), forces=torch.zeros(3, 3), stress=None)._fields
+        ('energy', 'forces', 'stress')
+    """
 
     energy: Tensor  # [B] eV
     forces: Tensor  # [N, 3] eV/Å
@@ -164,14 +169,11 @@ class ForceField(nn.Module):
     The features :math:`x_i` are a species embedding after ``num_layers`` of :class:`~irrepnet.nn.PointConvolution`,
     self-connection and gate; :math:`u` is a small network on their scalars; shifts :math:`\epsilon` and scales
     :math:`\lambda` are given. The features :math:`x^0_s` of an isolated atom are computed beside them, so that such an
-    atom has exactly the energy :math:`\epsilon_s`. Every sum over atoms is made in float64. Outputs
-    can be differentiated once more in training mode, and where ``graph.pos`` requires a gradient.
+    atom has exactly the energy :math:`\epsilon_s`. Every sum over atoms is in float64. Outputs can be differentiated
+    once more in training mode, and where ``graph.pos`` requires a gradient.
 
     Args:
         config: What it is made of.
-
-    Raises:
-        IrrepsError: If ``irreps_hidden`` cannot be read.
 
     Reference: Batzner et al. 2022, Nature Communications 13, 2453 (arXiv:2101.03164).
 
@@ -264,11 +266,10 @@ class ForceField(nn.Module):
             DtypeError: As :meth:`forward`.
         """
         self._check(graph)
-        species = self.species_index[graph.species]
-        return self._features(species, graph.edge_index, self._edge_vectors(graph))
+        return self._features(self._species(graph), graph.edge_index, self._edge_vectors(graph))
 
     def _energy(self, graph: Graph, edge_vec: Tensor) -> Tensor:
-        species = self.species_index[graph.species]
+        species = self._species(graph)
         isolated = torch.arange(len(self.atomic_numbers), device=species.device)  # one atom of each, without edges
         feats = self._features(torch.cat([species, isolated]), graph.edge_index, edge_vec)[-1]
         atoms, vacuum = self.readout.per_node(feats).split([graph.num_nodes, len(isolated)])
@@ -306,14 +307,18 @@ class ForceField(nn.Module):
         if not bool(graph.pos.isfinite().all()):
             atom = int((~graph.pos.isfinite()).any(dim=1).nonzero()[0])
             raise DataError(f"pos needs finite numbers; found {graph.pos[atom].tolist()} at atom {atom}")
+
+    def _species(self, graph: Graph) -> Tensor:
+        """Return the place of each atom's element in ``config.species``, shape ``[N]``."""
         in_table = (graph.species > 0) & (graph.species < len(SYMBOLS))
-        unknown = ~in_table | (self.species_index[graph.species * in_table] < 0)
-        if bool(unknown.any()):
-            atom = int(unknown.nonzero()[0])
+        species = self.species_index[graph.species * in_table]  # number 0 is no element, so unknown too
+        if bool((species < 0).any()):
+            atom = int((species < 0).nonzero()[0])
             number = int(graph.species[atom])
             name = SYMBOLS[number] if bool(in_table[atom]) else f"atomic number {number}"
             known = ", ".join(self.config.species)
             raise DataError(f"the model knows the elements {known}; found {name} at atom {atom}; train with it")
+        return species
 
 
 def edge_vectors(graph: Graph) -> Tensor:

@@ -125,7 +125,7 @@ def _unavailable(*args: Any) -> Tensor:
 
 
 def _transforming() -> bool:
-    """Whether torch.func or forward mode is at work; PyTorch's own ``Function.apply`` asks the same."""
+    """Whether torch.func or forward mode is at work; PyTorch's own autograd asks the same."""
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 

@@ -183,7 +183,8 @@ def draw_nve_energies(ax: Axes, dynamics: Dynamics) -> None:
         change = MILLI * (values - values[0]) / dynamics.num_atoms
         ax.plot(*_thinned(time, change), color=colour, label=label, linewidth=1.8 if label == "total" else 1.1)
     dress(ax, "Energies at constant energy", f"time ({unit})", "change since the start (meV/atom)")
-    _legend(ax, loc="best")
+    _leave_room(ax)
+    _legend(ax, loc="upper center", ncols=3)
 
 
 def draw_total_energy(ax: Axes, dynamics: Dynamics) -> None:
@@ -198,8 +199,7 @@ def draw_total_energy(ax: Axes, dynamics: Dynamics) -> None:
         label = f"drift {_minus(drift.slope, '+.3g')} meV/atom/ps"
         ax.plot(time[[0, -1]], line[[0, -1]], "--", color=INK, linewidth=1.3, label=label)
     dress(ax, "Total energy, magnified", f"time ({unit})", "change since the start (meV/atom)")
-    low, high = ax.get_ylim()
-    ax.set_ylim(low, high + 0.3 * (high - low))  # room for the legend
+    _leave_room(ax)
     _legend(ax, loc="upper left")
 
 
@@ -224,7 +224,7 @@ def log_scale(ax: Axes) -> None:
 
     ax.set_yscale("log")
     low, high = ax.get_ylim()
-    plain = FuncFormatter(lambda value, _: f"{value:g}")
+    plain = FuncFormatter(lambda value, _: _minus(value, "g").replace("e−0", "e−"))
     ax.yaxis.set_major_formatter(plain)
     is_short = high / low < 500
     ax.yaxis.set_minor_locator(LogLocator(subs=(2, 5) if is_short else tuple(range(2, 10))))
@@ -274,9 +274,15 @@ def _annotate(ax: Axes, row: ErrorRow, last: str) -> None:
     ax.text(0.03, 0.97, text, transform=ax.transAxes, va="top", fontsize=9, linespacing=1.35, color=INK, bbox=box)
 
 
-def _legend(ax: Axes, loc: Any = "best") -> None:
+def _legend(ax: Axes, loc: Any = "best", ncols: int = 1) -> None:
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(fontsize=9, frameon=True, framealpha=0.9, edgecolor="#d8dee4", labelcolor=INK, loc=loc)
+        ax.legend(fontsize=9, framealpha=0.9, edgecolor="#d8dee4", labelcolor=INK, loc=loc, ncols=ncols)
+
+
+def _leave_room(ax: Axes) -> None:
+    """Raise the upper end of the y axis, so that a legend there covers nothing."""
+    low, high = ax.get_ylim()
+    ax.set_ylim(low, high + 0.3 * (high - low))
 
 
 def _thinned(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -9,10 +9,26 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
 from irrepnet.data.units import Keys, Units
 from irrepnet.models.registry import MODELS
 
-__all__ = ["DataConfig", "LossConfig", "MDConfig", "ReportConfig", "RunConfig", "Section", "TrainingConfig"]
+__all__ = [
+    "ALTERNATIVES",
+    "DataConfig",
+    "LossConfig",
+    "MDConfig",
+    "ReportConfig",
+    "RunConfig",
+    "Section",
+    "TrainingConfig",
+]
 
 # Fields of a model that the training frames determine: `null` in a training configuration, a value in a model file.
 DETERMINED_BY_DATA = ("species", "avg_num_neighbors", "energy_scale", "species_shifts")
+
+# Pairs of which at most one is set.
+ALTERNATIVES = (
+    (("training", "steps"), ("training", "minutes")),
+    (("training", "validate_every_steps"), ("training", "validate_every_epochs")),
+    (("data", "valid"), ("data", "valid_groups")),
+)
 
 
 class Section(BaseModel):
@@ -55,7 +71,7 @@ class DataConfig(Section):
 class LossConfig(Section):
     """Weights of the loss; each part is a mean of squares (or Huber) in the units said."""
 
-    energy: float = Field(default=1.0, ge=0, description="weight of the energy error per atom, (eV/atom)^2")
+    energy: float = Field(default=10.0, ge=0, description="weight of the energy error per atom, (eV/atom)^2")
     forces: float = Field(default=1.0, ge=0, description="weight of the force error per component, (eV/Å)^2")
     stress: float = Field(
         default=0.0, ge=0, description="weight of the virial error per atom and component, (eV/atom)^2; 0: no stress"

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from irrepnet.errors import ConfigError
-from irrepnet.train.config import RunConfig
+from irrepnet.train.config import ALTERNATIVES, RunConfig
 
 __all__ = ["apply_overrides", "describe_config", "load_config", "parse_overrides", "validate_section"]
 
@@ -64,7 +64,8 @@ class _StrictLoader(yaml.SafeLoader):
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """Read a training configuration.
 
-    Relative data paths in the file are relative to the file; those in ``overrides`` to the current folder.
+    Relative data paths in the file are relative to the file; those in ``overrides`` to the current folder. An override
+    of one of two alternatives (``training.steps`` or ``training.minutes``) puts the file's other one out of force.
 
     Args:
         path: YAML file.
@@ -93,6 +94,10 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     for keys, value in changes.items():
         if keys in {("data", "train"), ("data", "valid"), ("data", "test")} and isinstance(value, str):
             changes[keys] = _relative_to(Path(), value)
+    for pair in ALTERNATIVES:
+        for chosen, other in (pair, pair[::-1]):
+            if changes.get(chosen) is not None:
+                changes.setdefault(other, None)
     apply_overrides(tree, changes)
     return validate_section(RunConfig, tree, source=path.name, overridden=changes)
 

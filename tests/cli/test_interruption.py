@@ -1,6 +1,5 @@
 """A real process, really interrupted: the exit codes are those of the help, and nothing is lost."""
 
-import json
 import os
 import signal
 import subprocess
@@ -13,7 +12,6 @@ import yaml
 from train import toy
 
 from irrepnet.cli import main
-from irrepnet.models import load_tensors
 
 OFF = ["--set", "md.enabled=false", "--set", "report.enabled=false"]
 
@@ -71,11 +69,4 @@ def test_signals_and_kills_lose_nothing(config_file):
     assert main(["train", str(config_file), "--out", str(config_file.parent / "run"), *OFF, "--resume"]) == 0
     assert main(["train", str(config_file), "--out", str(config_file.parent / "whole"), *OFF]) == 0
 
-    for name in ("last.state", "best.model"):
-        parts, _ = load_tensors(config_file.parent / "run" / name)
-        whole, _ = load_tensors(config_file.parent / "whole" / name)
-        assert parts.keys() == whole.keys()
-        assert all(torch.equal(parts[key], whole[key]) for key in whole)
-    logs = [(config_file.parent / folder / "log.jsonl").read_text().splitlines() for folder in ("run", "whole")]
-    assert [json.loads(row)["step"] for row in logs[0]] == [json.loads(row)["step"] for row in logs[1]]
-    assert [json.loads(row)["valid_loss"] for row in logs[0]] == [json.loads(row)["valid_loss"] for row in logs[1]]
+    toy.assert_same_run(config_file.parent / "run", config_file.parent / "whole")

@@ -15,8 +15,13 @@ from irrepnet.models import load_model
 @pytest.fixture
 def config_file(tmp_path):
     path = tmp_path / "toy.yaml"
-    path.write_text(yaml.safe_dump(toy.tree(tmp_path) | {"md": {"steps": 20, "timestep": 0.2}}))
+    path.write_text(
+        yaml.safe_dump(toy.tree(tmp_path) | {"md": {"steps": 20, "timestep": 0.2}, "report": {"enabled": False}})
+    )
     return path
+
+
+REPORT = ["--set", "report.enabled=true"]  # drawing it takes longer than all the rest
 
 
 def train(config_file, *arguments):
@@ -24,7 +29,7 @@ def train(config_file, *arguments):
 
 
 def test_a_run_leaves_model_log_metrics_md_and_report(config_file, capsys):
-    assert train(config_file) == 0
+    assert train(config_file, *REPORT) == 0
     run = config_file.parent / "run"
     out = capsys.readouterr().out
     for name in ("best.model", "report.html", "metrics.json", "log.jsonl", "md.npz", "last.state", "config.yaml"):
@@ -46,7 +51,7 @@ def test_a_run_leaves_model_log_metrics_md_and_report(config_file, capsys):
 
 
 def test_changes_from_the_command_line_are_in_the_run(config_file):
-    changes = ["--set", "training.steps=1", "--set", "md.enabled=false", "--set", "report.enabled=false"]
+    changes = ["--set", "training.steps=1", "--set", "md.enabled=false"]
     assert train(config_file, *changes, "--device", "cpu") == 0
     run = config_file.parent / "run"
     written = yaml.safe_load((run / "config.yaml").read_text())
@@ -56,7 +61,7 @@ def test_changes_from_the_command_line_are_in_the_run(config_file):
 
 
 def test_a_finished_run_can_be_resumed_from_its_folder_to_make_the_rest_again(config_file):
-    assert train(config_file, "--set", "report.enabled=false", "--set", "md.enabled=false") == 0
+    assert train(config_file, "--set", "md.enabled=false") == 0
     run = config_file.parent / "run"
     model = (run / "best.model").read_bytes()
     assert main(["train", "--resume", "--out", str(run), "--set", "md.enabled=true"]) == 0
@@ -65,7 +70,7 @@ def test_a_finished_run_can_be_resumed_from_its_folder_to_make_the_rest_again(co
 
 
 def test_the_best_model_is_what_everything_else_takes(config_file):
-    assert train(config_file, "--set", "report.enabled=false") == 0
+    assert train(config_file) == 0
     path = config_file.parent / "run" / "best.model"
     model = load_model(path)
     assert model.metadata["units"]["energy"] == "eV"
@@ -144,7 +149,7 @@ def test_nan_stops_with_exit_code_3(config_file, capsys):
 
 
 def test_dynamics_that_is_stopped_keeps_the_report_and_exits_3(config_file, capsys):
-    assert train(config_file, "--set", "md.max_force=1e-6") == 3
+    assert train(config_file, *REPORT, "--set", "md.max_force=1e-6") == 3
     run = config_file.parent / "run"
     assert "stopped: dynamics needs finite energies and forces" in capsys.readouterr().out
     assert (run / "md_stopped.extxyz").exists()
@@ -171,7 +176,7 @@ def without(monkeypatch):
 
 def test_without_ase_the_rest_is_made_and_the_extra_is_named(config_file, capsys, without):
     without("ase")
-    assert train(config_file) == 0
+    assert train(config_file, *REPORT) == 0
     run = config_file.parent / "run"
     assert "irrepnet[md]" in capsys.readouterr().out
     assert not (run / "md.npz").exists()
@@ -180,7 +185,7 @@ def test_without_ase_the_rest_is_made_and_the_extra_is_named(config_file, capsys
 
 def test_without_matplotlib_the_report_has_no_pictures_and_the_extra_is_named(config_file, capsys, without):
     without("matplotlib")
-    assert train(config_file) == 0
+    assert train(config_file, *REPORT) == 0
     run = config_file.parent / "run"
     assert "no pictures in the report: they need matplotlib; pip install 'irrepnet[report]'" in capsys.readouterr().out
     assert (run / "md.npz").exists()

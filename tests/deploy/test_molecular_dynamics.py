@@ -101,7 +101,7 @@ class TestRecord:
 
 class TestGuard:
     def test_absurd_force(self, tmp_path):
-        file = tmp_path / "stopped.extxyz"
+        file = tmp_path / "new" / "stopped.extxyz"
         model = toy_model(energy_scale=1e4)
         message = (
             r"forces up to 100 eV/Å; found \S+ eV/Å on atom (\d) \((H|O)\) and the energy \S+ eV at step 0; .*stopped"

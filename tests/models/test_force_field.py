@@ -9,8 +9,7 @@ from pydantic import ValidationError
 
 from irrepnet.data import Frame, Graph
 from irrepnet.errors import DataError, DtypeError
-from irrepnet.models import ForceFieldConfig
-from irrepnet.models.force_field import edge_vectors
+from irrepnet.models import ForceFieldConfig, edge_vectors
 from irrepnet.o3 import Irreps, rand_matrix
 from irrepnet.testing import assert_equivariant
 from irrepnet.testing.signature import Permutation

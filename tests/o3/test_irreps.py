@@ -120,8 +120,12 @@ def test_are_constants_for_the_compiler():
     x = Irreps("3x0e + 2x1o")
 
     def lengths(features):
-        parts = [features[:, s].unflatten(1, (mul, ir.dim)).norm(dim=-1) for s, (mul, ir) in zip(x.slices(), x)]
-        return torch.cat([part * ir.p for part, (_, ir) in zip(parts, x)], dim=1) if "1o" in x else features
+        parts = [
+            features[:, s].unflatten(1, (mul, ir.dim)).norm(dim=-1) for s, (mul, ir) in zip(x.slices(), x, strict=True)
+        ]
+        return (
+            torch.cat([part * ir.p for part, (_, ir) in zip(parts, x, strict=True)], dim=1) if "1o" in x else features
+        )
 
     features = x.randn(4, -1)
     compiled = torch.compile(lengths, backend="aot_eager", fullgraph=True)

@@ -78,7 +78,7 @@ def test_compiles():
 def test_bad_rotations_are_named():
     with pytest.raises(ShapeError, match=r"needs shape \[..., 3, 3\]; got \[3, 2\]"):
         X.D_from_matrix(torch.zeros(3, 2))
-    with pytest.raises(DtypeError, match="needs a floating-point tensor; got torch.int64"):
+    with pytest.raises(DtypeError, match=r"needs a floating-point tensor; got torch.int64"):
         X.D_from_matrix(torch.eye(3).long())
     for R in (2 * torch.eye(3), torch.zeros(3, 3), torch.full((3, 3), torch.nan)):
         with pytest.raises(DataError, match=r"needs orthogonal matrices; got max \|R R\^T - 1\| ="):

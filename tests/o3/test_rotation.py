@@ -114,7 +114,7 @@ def test_bad_inputs_are_named():
         o3.matrix_to_angles(torch.zeros(3))
     with pytest.raises(ShapeError, match=r"quaternion_to_matrix needs shape \[..., 4\]; got \[2, 3\]"):
         o3.quaternion_to_matrix(torch.zeros(2, 3))
-    with pytest.raises(DtypeError, match="matrix_x needs a floating-point tensor; got torch.int64"):
+    with pytest.raises(DtypeError, match=r"matrix_x needs a floating-point tensor; got torch.int64"):
         o3.matrix_x(torch.tensor(1))
     with pytest.raises(DtypeError, match="xyz_to_angles needs a floating-point tensor; got list"):
         o3.xyz_to_angles([0.0, 1.0, 0.0])

@@ -61,28 +61,16 @@ def test_is_equivariant(product):
 
 
 def test_weights_lie_as_in_e3nn():
-    instructions = [(0, 0, 0, "uvu", False), (1, 0, 1, "uvw", True), (0, 1, 2, "uvu", True), (1, 1, 2, "uvv", True)]
-    tp = o3.TensorProduct("2x0e+3x1o", "4x0e+2x1o", "2x0e+5x1o+2x1o", instructions[:3])
+    instructions = [(0, 0, 0, "uvu", False), (1, 0, 1, "uvw", True), (0, 1, 2, "uvu", True)]
+    tp = o3.TensorProduct("2x0e+3x1o", "4x0e+2x1o", "2x0e+5x1o+2x1o", instructions)
     assert tp.weight_numel == 3 * 4 * 5 + 2 * 2 and tp.weight.shape == (64,)
-    views = list(tp.weight_views(yield_instruction=True))
-    assert [(i, ins.path_shape, tuple(view.shape)) for i, ins, view in views] == [
-        (1, (3, 4, 5), (3, 4, 5)),
-        (2, (2, 2), (2, 2)),
-    ]
-    assert torch.equal(torch.cat([view.flatten() for _, _, view in views]), tp.weight)
+    numbers, paths, views = zip(*tp.weight_views(yield_instruction=True), strict=True)
+    assert numbers == (1, 2) and [path.path_shape for path in paths] == [(3, 4, 5), (2, 2)]
+    assert [tuple(view.shape) for view in views] == [(3, 4, 5), (2, 2)]
+    assert torch.equal(torch.cat([view.flatten() for view in views]), tp.weight)
     assert tp.weight_view_for_instruction(2).data_ptr() == tp.weight[60:].data_ptr()
-    batched = torch.randn(7, 64)
-    assert (
-        torch.equal(
-            tp.weight_view_for_instruction(2, torch.randn(64)[None][0]),
-            tp.weight_view_for_instruction(-1, torch.randn(64)),
-        )
-        is False
-    )
     x, y = tp.irreps_in1.randn(5, -1), tp.irreps_in2.randn(5, -1)
-    assert torch.equal(tp(x, y, [view for _, _, view in views]), tp(x, y))
-    unshared = o3.TensorProduct("2x0e", "0e", "2x0e", [(0, 0, 0, "uvu", True)], shared_weights=False)
-    assert unshared.weight_view_for_instruction(0, batched[:, :2]).shape == (7, 2, 1)
+    assert torch.equal(tp(x, y, list(views)), tp(x, y))
 
 
 def test_variance_of_the_output():
@@ -105,16 +93,10 @@ def test_leading_axes_broadcast_and_may_be_empty():
 
 
 def test_empty_irreps():
-    for args in [
-        ("", "1o", "0e", []),
-        ("0x0e+2x1o", "1o", "0x0e+2x1e", [(0, 0, 1, "uvw", True), (1, 0, 1, "uvw", True)]),
-    ]:
-        if args[3]:
-            with pytest.raises(IrrepsError, match="path 0e x 1o -> 1e is forbidden by parity"):
-                o3.TensorProduct(*args)
-            args = (*args[:3], args[3][1:])
-        tp = o3.TensorProduct(*args)
-        assert tp(torch.randn(3, tp.irreps_in1.dim), torch.randn(3, 3)).shape == (3, tp.irreps_out.dim)
+    for irreps in [("", "1o", "0e"), ("1o", "", ""), ("0x0e+2x1o", "1o", "0x0e+2x1e")]:
+        tp = o3.TensorProduct(*irreps, [(1, 0, 1, "uvw", True)] if len(irreps[0]) > 2 else [])
+        out = tp(tp.irreps_in1.randn(3, -1), tp.irreps_in2.randn(3, -1))
+        assert out.shape == (3, tp.irreps_out.dim)
     nothing = o3.TensorProduct("0x1o", "1o", "1e", [(0, 0, 0, "uvw", True)])
     assert nothing.weight_numel == 0 and not nothing.output_mask.any()
     assert torch.equal(nothing(torch.randn(2, 0), torch.randn(2, 3)), torch.zeros(2, 3))
@@ -163,7 +145,7 @@ def test_state_holds_learned_weights_only_and_reads_that_of_e3nn():
     bare = o3.TensorProduct(*MIXED, internal_weights=False)
     bare.load_state_dict(e3nn.o3.TensorProduct(*MIXED, internal_weights=False).state_dict())
     assert not bare.state_dict()
-    with pytest.raises(RuntimeError, match="Unexpected key.*other"):
+    with pytest.raises(RuntimeError, match=r"Unexpected key.*other"):
         ours.load_state_dict({"weight": ours.weight, "other": ours.weight})
 
 
@@ -231,20 +213,15 @@ def test_bad_operands_are_named():
         tp(torch.randn(3, 5).float(), y)
     with pytest.raises(DtypeError, match="got x float32 on cpu, y float32 on cpu, weights float64"):
         tp(torch.randn(3, 5).float(), y.float())
-    with pytest.raises(DtypeError, match="floating-point tensor.*got torch.int64"):
+    with pytest.raises(DtypeError, match=r"floating-point tensor.*got torch.int64"):
         tp(torch.ones(3, 5).long(), y)
     with pytest.raises(DtypeError, match="x float64 on meta, y float64 on cpu"):
         tp(torch.randn(3, 5, device="meta"), y)
 
 
 def test_arguments_without_meaning_here_stay_at_their_defaults():
-    for name, value in [
-        ("compile_right", True),
-        ("compile_left_right", False),
-        ("normalization", "norm"),
-        ("_specialized_code", True),
-        ("_optimize_einsums", False),
-    ]:
+    refused = {"compile_right": True, "compile_left_right": False, "normalization": "norm", "_specialized_code": True}
+    for name, value in refused.items():
         with pytest.raises(ConfigError, match=f"{name} has no meaning in irrepnet; got"):
             o3.TensorProduct("1o", "1o", "1e", [(0, 0, 0, "uuu", False)], **{name: value})
     with pytest.raises(IrrepsError, match=r"in1_var needs 1 values, one for each entry of '1x1o'; got 2"):

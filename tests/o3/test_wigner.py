@@ -153,13 +153,13 @@ def test_bad_arguments_are_named():
         o3.wigner_3j(1, 1, 3)
     with pytest.raises(IrrepsError, match="a degree is an integer l >= 0; got -1"):
         o3.wigner_3j(-1, 1, 1)
-    with pytest.raises(IrrepsError, match="got 1.5"):
+    with pytest.raises(IrrepsError, match=r"got 1.5"):
         o3.wigner_D(1.5, *torch.zeros(3))
     with pytest.raises(IrrepsError, match="got 'a'"):
         o3.so3_generators("a")
-    with pytest.raises(DtypeError, match="one dtype; got torch.int64"):
+    with pytest.raises(DtypeError, match=r"one dtype; got torch.int64"):
         o3.wigner_D(1, *torch.zeros(3).long())
     with pytest.raises(DtypeError, match="got float"):
         o3.wigner_D(1, 0.0, 0.0, 0.0)
-    with pytest.raises(DtypeError, match="got torch.float32, torch.float64"):
+    with pytest.raises(DtypeError, match=r"got torch.float32, torch.float64"):
         o3.wigner_D(1, torch.tensor(0.0), torch.tensor(0.0), torch.tensor(0.0, dtype=torch.float32))

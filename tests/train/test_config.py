@@ -96,9 +96,26 @@ def test_values_out_of_range_are_refused_naming_the_key(tmp_path, key, value):
 def test_exactly_one_budget(tmp_path):
     (line,) = error_lines(tmp_path, "data: {train: a}\ntraining: {}")
     assert "needs exactly one of steps and minutes; found neither" in line
-    (line,) = error_lines(tmp_path, MINIMAL, "training.minutes=3")
+    (line,) = error_lines(tmp_path, "data: {train: a}\ntraining: {steps: 10, minutes: 3}")
     assert "found steps = 10 and minutes = 3" in line
-    assert load(tmp_path, MINIMAL, "training.minutes=3", "training.steps=null").training.minutes == 3
+    (line,) = error_lines(tmp_path, MINIMAL, "training.minutes=3", "training.steps=5")
+    assert "found steps = 5 and minutes = 3" in line
+
+
+@pytest.mark.parametrize(
+    ("override", "other"),
+    [
+        ("training.minutes=3", ("training", "steps")),
+        ("training.validate_every_steps=7", ("training", "validate_every_epochs")),
+        ("data.valid_groups=[a]", ("data", "valid")),
+    ],
+)
+def test_an_override_of_one_alternative_puts_the_other_out_of_force(tmp_path, override, other):
+    text = "data: {train: a.npz, valid: b.npz}\ntraining: {steps: 10, validate_every_epochs: 2}"
+    config = load(tmp_path, text, override).model_dump()
+    assert config[other[0]][other[1]] is None
+    (section, key), _ = parse_overrides([override]).popitem()
+    assert config[section][key] is not None
 
 
 def test_a_loss_without_weights_is_refused(tmp_path):

@@ -1,68 +1,24 @@
 import dataclasses
-import json
 import math
-import signal
 
 import numpy as np
 import pytest
 import torch
 from train import toy
 
-from irrepnet.errors import CheckpointError, ConfigError, NonFiniteError
+from irrepnet.errors import ConfigError, NonFiniteError
 from irrepnet.models import Prediction, load_model, load_tensors
 from irrepnet.train import RunConfig, evaluate, label_graphs, loop, train
-from irrepnet.train.console import TrainingConsole
 from irrepnet.train.loop import _take_step
 from irrepnet.train.model_from_data import model_from_data
 from irrepnet.train.samples import LabelledGraphs
 from irrepnet.train.splits import load_splits
 from irrepnet.train.state import TrainState
 
-STATE = ("last.state", "best.model")
-
-
-def rows(run):
-    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-
-
-def without_times(run):
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows(run)]
-
-
-def assert_same_run(one, other):
-    for name in STATE:
-        tensors, metadata = load_tensors(one / name)
-        others, other_metadata = load_tensors(other / name)
-        assert tensors.keys() == others.keys()
-        for key, tensor in tensors.items():
-            assert torch.equal(tensor, others[key]), f"{name}: {key}"
-        for progress in (metadata.get("progress", {}), other_metadata.get("progress", {})):
-            progress.pop("seconds", None)
-        assert metadata == other_metadata
-    assert without_times(one) == without_times(other)
-
-
-@pytest.fixture
-def interrupt(monkeypatch):
-    """Return a function that makes the next training raise a signal in the middle of a step."""
-
-    def at(step, number=signal.SIGTERM):
-        advance = TrainingConsole.advance
-
-        def advance_and_raise(self, share, done, *rest):
-            advance(self, share, done, *rest)
-            if done == step:
-                monkeypatch.setattr(TrainingConsole, "advance", advance)
-                signal.raise_signal(number)
-
-        monkeypatch.setattr(TrainingConsole, "advance", advance_and_raise)
-
-    return at
-
 
 def test_the_loss_of_a_twenty_frame_set_decreases(tmp_path):
     result = train(toy.config(tmp_path, steps=60, validate_every_steps=20), tmp_path / "run", quiet=True)
-    log = rows(tmp_path / "run")
+    log = toy.rows(tmp_path / "run")
     assert [row["step"] for row in log] == [0, 20, 40, 60]
     assert log[-1]["valid_loss"] < 0.3 * log[0]["valid_loss"]
     assert log[-1]["train_loss"] < log[1]["train_loss"]
@@ -75,102 +31,12 @@ def test_the_best_model_is_the_one_with_the_lowest_validation_loss(tmp_path):
     config = toy.config(tmp_path, steps=30)
     result = train(config, tmp_path / "run", quiet=True)
     model = load_model(result.run.best)
-    best = min(rows(tmp_path / "run"), key=lambda row: row["valid_loss"])
+    best = min(toy.rows(tmp_path / "run"), key=lambda row: row["valid_loss"])
     assert model.metadata["step"] == best["step"] == result.progress.best_step
     items = label_graphs(result.splits.valid, model.cutoff)
     evaluation = evaluate(model, items, batch_size=3, loss=config.training.loss)
     assert evaluation.loss == best["valid_loss"] == result.progress.best_loss
     assert {name: best[name] for name in evaluation.metrics} == evaluation.metrics
-
-
-def test_the_same_configuration_gives_the_same_bits(tmp_path):
-    for name in ("one", "two"):
-        train(toy.config(tmp_path), tmp_path / name, quiet=True)
-    assert_same_run(tmp_path / "one", tmp_path / "two")
-
-
-# Six steps are an epoch. 5: in the middle of one; 4: a validation is due; 8: the last one was just written.
-@pytest.mark.parametrize("steps", [(5,), (4,), (3, 8), (6, 7, 11)])
-def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(tmp_path, interrupt, steps):
-    config = toy.config(tmp_path, amsgrad=True)
-    train(config, tmp_path / "whole", quiet=True)
-    for count, step in enumerate(steps):
-        interrupt(step)
-        result = train(config, tmp_path / "parts", resume=count > 0, quiet=True)
-        assert result.signal == signal.SIGTERM
-        assert result.progress.step == step
-        torch.rand(7)  # whatever else happens in the process
-    assert train(config, tmp_path / "parts", resume=True, quiet=True).signal is None
-    assert_same_run(tmp_path / "whole", tmp_path / "parts")
-
-
-def test_rows_that_a_dead_process_logged_after_its_last_state_are_written_once(tmp_path, interrupt):
-    config = toy.config(tmp_path)
-    train(config, tmp_path / "whole", quiet=True)
-    interrupt(5)
-    train(config, tmp_path / "parts", quiet=True)
-    with (tmp_path / "parts" / "log.jsonl").open("a") as log:
-        log.write(json.dumps({"step": 8, "valid_loss": 1.0}) + '\n{"step": 12, "val')
-    train(config, tmp_path / "parts", resume=True, quiet=True)
-    assert_same_run(tmp_path / "whole", tmp_path / "parts")
-
-
-@pytest.mark.parametrize("damage", ["missing", "truncated"])
-def test_a_lost_last_state_is_replaced_by_the_previous_one(tmp_path, interrupt, damage, capsys):
-    config = toy.config(tmp_path)
-    train(config, tmp_path / "whole", quiet=True)
-    interrupt(9)
-    train(config, tmp_path / "parts", quiet=True)
-    state = tmp_path / "parts" / "last.state"
-    if damage == "missing":
-        state.unlink()
-    else:
-        state.write_bytes(state.read_bytes()[:-10])
-    train(config, tmp_path / "parts", resume=True)
-    assert "going on from previous.state" in capsys.readouterr().out
-    assert_same_run(tmp_path / "whole", tmp_path / "parts")
-
-
-def test_resuming_a_finished_run_changes_nothing(tmp_path):
-    config = toy.config(tmp_path)
-    train(config, tmp_path / "run", quiet=True)
-    before = {name: (tmp_path / "run" / name).read_bytes() for name in STATE}
-    assert train(config, tmp_path / "run", resume=True, quiet=True).progress.step == 12
-    assert {name: (tmp_path / "run" / name).read_bytes() for name in STATE} == before
-
-
-def test_resume_starts_a_run_where_there_is_none(tmp_path):
-    assert train(toy.config(tmp_path, steps=2), tmp_path / "run", resume=True, quiet=True).progress.step == 2
-
-
-def test_resume_with_another_configuration_is_refused_with_the_difference(tmp_path, interrupt):
-    interrupt(5)
-    train(toy.config(tmp_path), tmp_path / "run", quiet=True)
-    with pytest.raises(
-        ConfigError, match=r"found changes:\n  training.lr: 0.02 in the run; 0.01 now\n  training.seed: 0"
-    ):
-        train(toy.config(tmp_path, lr=0.01, seed=3), tmp_path / "run", resume=True, quiet=True)
-    assert rows(tmp_path / "run")[-1]["step"] == 4
-
-
-def test_what_does_not_touch_the_weights_may_change_and_files_may_move(tmp_path, interrupt):
-    interrupt(5)
-    train(toy.config(tmp_path), tmp_path / "run", quiet=True)
-    tree = toy.tree(tmp_path, save_every_minutes=1.0)
-    moved = tmp_path / "moved.npz"
-    (tmp_path / "frames.npz").rename(moved)
-    tree["data"]["train"] = str(moved)
-    tree["md"] = {"steps": 3}
-    result = train(RunConfig.model_validate(tree), tmp_path / "run", resume=True, quiet=True)
-    assert result.progress.step == 12
-
-
-def test_resume_with_other_frames_is_refused(tmp_path, interrupt):
-    interrupt(5)
-    train(toy.config(tmp_path), tmp_path / "run", quiet=True)
-    toy.write_frames(tmp_path / "frames.npz", seed=9)
-    with pytest.raises(ConfigError, match="needs the frames that the run was started with"):
-        train(toy.config(tmp_path), tmp_path / "run", resume=True, quiet=True)
 
 
 def test_a_folder_with_a_run_is_refused_without_resume(tmp_path):
@@ -179,14 +45,6 @@ def test_a_folder_with_a_run_is_refused_without_resume(tmp_path):
         train(toy.config(tmp_path, steps=1), tmp_path / "run", quiet=True)
     with pytest.raises(ConfigError, match=r"needed a folder for the run; found a file"):
         train(toy.config(tmp_path, steps=1), tmp_path / "frames.npz", quiet=True)
-
-
-def test_a_model_without_a_state_is_not_overwritten(tmp_path):
-    train(toy.config(tmp_path, steps=1), tmp_path / "run", quiet=True)
-    for name in ("last.state", "previous.state"):
-        (tmp_path / "run" / name).unlink()
-    with pytest.raises(CheckpointError, match=r"--resume needs last.state; found best.model without it"):
-        train(toy.config(tmp_path, steps=1), tmp_path / "run", resume=True, quiet=True)
 
 
 def test_bad_data_leaves_no_folder_behind(tmp_path):
@@ -238,8 +96,8 @@ def test_a_wall_clock_budget_ends_in_time_with_the_lowest_rate(tmp_path):
     config = toy.config(tmp_path, steps=None, minutes=0.01, validate_every_steps=50)
     result = train(config, tmp_path / "run", quiet=True)
     assert 0.6 <= result.progress.seconds < 5
-    assert rows(tmp_path / "run")[-1]["lr"] == pytest.approx(0.01 * 0.02)
-    assert rows(tmp_path / "run")[-1]["step"] == result.progress.step
+    assert toy.rows(tmp_path / "run")[-1]["lr"] == pytest.approx(0.01 * 0.02)
+    assert toy.rows(tmp_path / "run")[-1]["step"] == result.progress.step
 
 
 def test_the_time_of_earlier_sittings_counts(tmp_path, interrupt):
@@ -319,5 +177,5 @@ def test_a_validation_that_is_not_finite_stops_the_run_naming_the_frames(tmp_pat
     monkeypatch.setattr(loop, "evaluate", broken)
     with pytest.raises(NonFiniteError, match=r"at step 0: the validation loss is nan for \S+ frame 17; best\.model"):
         train(toy.config(tmp_path), tmp_path / "run", quiet=True)
-    assert rows(tmp_path / "run") == []
+    assert toy.rows(tmp_path / "run") == []
     assert not (tmp_path / "run" / "best.model").exists()

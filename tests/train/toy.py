@@ -1,7 +1,11 @@
 """A toy system that trains in a second: four atoms of two species under a Morse potential."""
 
-import numpy as np
+import json
 
+import numpy as np
+import torch
+
+from irrepnet.models import load_tensors
 from irrepnet.train import RunConfig
 
 SPECIES = np.array([8, 1, 1, 1])
@@ -61,3 +65,27 @@ def tree(folder, **training):
 
 def config(folder, **training):
     return RunConfig.model_validate(tree(folder, **training))
+
+
+STATE = ("last.state", "best.model")
+
+
+def rows(run):
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def assert_same_run(one, other):
+    """Every tensor and number of two runs is equal to the last bit, but for the time they took."""
+    for name in STATE:
+        tensors, metadata = load_tensors(one / name)
+        others, other_metadata = load_tensors(other / name)
+        assert tensors.keys() == others.keys()
+        for key, tensor in tensors.items():
+            assert torch.equal(tensor, others[key]), f"{name}: {key}"
+        for facts in (metadata, other_metadata):
+            facts.get("progress", {}).pop("seconds", None)
+        assert metadata == other_metadata
+    logs = [
+        [{key: value for key, value in row.items() if key != "seconds"} for row in rows(run)] for run in (one, other)
+    ]
+    assert logs[0] == logs[1]

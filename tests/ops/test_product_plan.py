@@ -1,0 +1,89 @@
+import copy
+import pickle
+
+import pytest
+import torch
+
+from irrepnet import o3
+from irrepnet.errors import ShapeError
+from irrepnet.ops import Block, Coupling, ProductPath, ProductPlan
+
+UNIT = Coupling((1, 1, 1), (1.0,))
+SCALAR = Block(0, 2, 1)
+
+
+def path(**changes):
+    return ProductPath(SCALAR, Block(0, 1, 1), SCALAR, "uvu", 0, 0, 1.0, (2, 1))._replace(**changes)
+
+
+def plan(*paths, dims=(2, 1, 2), weight_numel=2, couplings=(UNIT,)):
+    return ProductPlan(*dims, weight_numel, paths, couplings)
+
+
+def big(edge="0e+1o+2e", muls=(4, 4)):
+    return o3.TensorProduct(
+        f"{muls[0]}x0e+{muls[1]}x1o",
+        edge,
+        f"{muls[0]}x1o+{muls[1]}x0e+{muls[1]}x1o",
+        [(0, 1, 0, "uvu", True), (1, 1, 1, "uvu", True), (1, 0, 2, "uvu", True)],
+    ).plan
+
+
+def test_is_a_value():
+    assert (
+        plan(path()) == plan(path())
+        and hash(plan(path())) == hash(plan(path()))
+        and plan(path()) != plan(path(scale=2.0))
+    )
+    for other in (copy.deepcopy(big()), pickle.loads(pickle.dumps(big()))):
+        assert other == big() and other.channelwise_groups() == big().channelwise_groups()
+    with pytest.raises(AttributeError):
+        plan(path()).dim1 = 3
+
+
+def test_prints():
+    assert repr(big()) == "ProductPlan(16 x 9 -> 28 | 12 weights | 3 paths)"
+    assert repr(Coupling((1, 2, 2), (1.0, 0.0, 0.0, 1.0))) == "Coupling(1 x 2 -> 2 | 2 of 4 entries)"
+
+
+def test_tables_are_rounded_once():
+    exact = big().tables(torch.float64)
+    assert exact.dtype == torch.float64 and torch.equal(big().tables(torch.float32), exact.float())
+    assert big().tables(torch.float32, "meta").device.type == "meta"
+    couplings = torch.cat([big().paths[0].scale * big().couplings[0].dense().flatten()])
+    assert set(couplings[couplings != 0].tolist()) <= set(exact.tolist())
+
+
+def test_small_blocks_of_one_multiplicity_share_a_matrix():
+    (shared,) = big().channelwise_groups()
+    assert shared.paths == (0, 1, 2) and shared.dims == (3, 1, 3) and (shared.rows, shared.columns) == (7, 4)
+    assert [group.paths for group in big(muls=(4, 5)).channelwise_groups()] == [(0,), (1, 2)]
+    wide = o3.FullTensorProduct("2x4e+2x5o", "4e").plan.channelwise_groups()
+    assert [len(group.blocks) for group in wide] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: plan(path(), dims=(1, 1, 2)),
+            r"path 0 needs in1 within 1 columns; got Block\(offset=0, mul=2, dim=1\)",
+        ),
+        (lambda: plan(path(), dims=(2, 0, 2)), "path 0 needs in2 within 0 columns"),
+        (lambda: plan(path(), dims=(2, 1, 1)), "path 0 needs out within 1 columns"),
+        (lambda: plan(path(weight_offset=1)), "path 0 needs its weights at 0, next to the last"),
+        (lambda: plan(path(), weight_numel=3), "the paths hold 2 weights; got weight_numel = 3"),
+        (
+            lambda: plan(path(in1=Block(0, 1, 3)), dims=(3, 1, 2)),
+            r"path 0 couples \(3, 1, 1\); its coupling is \(1, 1, 1\)",
+        ),
+        (
+            lambda: plan(path(), path(out=Block(1, 2, 1), weight_offset=2), dims=(2, 1, 3), weight_numel=4),
+            "blocks must be the same or apart",
+        ),
+        (lambda: Coupling((1, 1, 2), (1.0,)), r"a coupling \(1, 1, 2\) needs 2 values; got 1"),
+    ],
+)
+def test_plans_that_cannot_be(make, message):
+    with pytest.raises(ShapeError, match=message):
+        make()

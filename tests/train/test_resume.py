@@ -1,0 +1,116 @@
+"""A run that is interrupted and resumed ends with the same bits as one that is not."""
+
+import json
+import signal
+
+import pytest
+import torch
+from train import toy
+
+from irrepnet.errors import CheckpointError, ConfigError
+from irrepnet.train import RunConfig, train
+
+
+def test_the_same_configuration_gives_the_same_bits(tmp_path):
+    for name in ("one", "two"):
+        train(toy.config(tmp_path), tmp_path / name, quiet=True)
+    toy.assert_same_run(tmp_path / "one", tmp_path / "two")
+
+
+def test_another_seed_gives_other_bits(tmp_path):
+    for seed in (0, 1):
+        train(toy.config(tmp_path, seed=seed, steps=4), tmp_path / str(seed), quiet=True)
+    with pytest.raises(AssertionError):
+        toy.assert_same_run(tmp_path / "0", tmp_path / "1")
+
+
+# Six steps are an epoch. 5: in the middle of one; 4: a validation is due; 8: the last one was just written.
+@pytest.mark.parametrize("steps", [(5,), (4,), (3, 8), (6, 7, 11)])
+def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(tmp_path, interrupt, steps):
+    config = toy.config(tmp_path, amsgrad=True)
+    train(config, tmp_path / "whole", quiet=True)
+    for count, step in enumerate(steps):
+        interrupt(step)
+        result = train(config, tmp_path / "parts", resume=count > 0, quiet=True)
+        assert result.signal == signal.SIGTERM
+        assert result.progress.step == step
+        torch.rand(7)  # whatever else happens in the process
+    assert train(config, tmp_path / "parts", resume=True, quiet=True).signal is None
+    toy.assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_rows_that_a_dead_process_logged_after_its_last_state_are_written_once(tmp_path, interrupt):
+    config = toy.config(tmp_path)
+    train(config, tmp_path / "whole", quiet=True)
+    interrupt(5)
+    train(config, tmp_path / "parts", quiet=True)
+    with (tmp_path / "parts" / "log.jsonl").open("a") as log:
+        log.write(json.dumps({"step": 8, "valid_loss": 1.0}) + '\n{"step": 12, "val')
+    train(config, tmp_path / "parts", resume=True, quiet=True)
+    toy.assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated"])
+def test_a_lost_last_state_is_replaced_by_the_previous_one(tmp_path, interrupt, damage, capsys):
+    config = toy.config(tmp_path)
+    train(config, tmp_path / "whole", quiet=True)
+    interrupt(9)
+    train(config, tmp_path / "parts", quiet=True)
+    state = tmp_path / "parts" / "last.state"
+    if damage == "missing":
+        state.unlink()
+    else:
+        state.write_bytes(state.read_bytes()[:-10])
+    train(config, tmp_path / "parts", resume=True)
+    assert "going on from previous.state" in capsys.readouterr().out
+    toy.assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_resuming_a_finished_run_changes_nothing(tmp_path):
+    config = toy.config(tmp_path)
+    train(config, tmp_path / "run", quiet=True)
+    before = {name: (tmp_path / "run" / name).read_bytes() for name in toy.STATE}
+    assert train(config, tmp_path / "run", resume=True, quiet=True).progress.step == 12
+    assert {name: (tmp_path / "run" / name).read_bytes() for name in toy.STATE} == before
+
+
+def test_resume_starts_a_run_where_there_is_none(tmp_path):
+    assert train(toy.config(tmp_path, steps=2), tmp_path / "run", resume=True, quiet=True).progress.step == 2
+
+
+def test_resume_with_another_configuration_is_refused_with_the_difference(tmp_path, interrupt):
+    interrupt(5)
+    train(toy.config(tmp_path), tmp_path / "run", quiet=True)
+    with pytest.raises(
+        ConfigError, match=r"found changes:\n  training.lr: 0.02 in the run; 0.01 now\n  training.seed: 0"
+    ):
+        train(toy.config(tmp_path, lr=0.01, seed=3), tmp_path / "run", resume=True, quiet=True)
+    assert toy.rows(tmp_path / "run")[-1]["step"] == 4
+
+
+def test_what_does_not_touch_the_weights_may_change_and_files_may_move(tmp_path, interrupt):
+    interrupt(5)
+    train(toy.config(tmp_path), tmp_path / "run", quiet=True)
+    tree = toy.tree(tmp_path, save_every_minutes=1.0)
+    moved = tmp_path / "moved.npz"
+    (tmp_path / "frames.npz").rename(moved)
+    tree["data"]["train"] = str(moved)
+    tree["md"] = {"steps": 3}
+    result = train(RunConfig.model_validate(tree), tmp_path / "run", resume=True, quiet=True)
+    assert result.progress.step == 12
+
+
+def test_resume_with_other_frames_is_refused(tmp_path, interrupt):
+    interrupt(5)
+    train(toy.config(tmp_path), tmp_path / "run", quiet=True)
+    toy.write_frames(tmp_path / "frames.npz", seed=9)
+    with pytest.raises(ConfigError, match="needs the frames that the run was started with"):
+        train(toy.config(tmp_path), tmp_path / "run", resume=True, quiet=True)
+
+
+def test_a_model_without_a_state_is_not_overwritten(tmp_path):
+    train(toy.config(tmp_path, steps=1), tmp_path / "run", quiet=True)
+    for name in ("last.state", "previous.state"):
+        (tmp_path / "run" / name).unlink()
+    with pytest.raises(CheckpointError, match=r"--resume needs last.state; found best.model without it"):
+        train(toy.config(tmp_path, steps=1), tmp_path / "run", resume=True, quiet=True)
