@@ -82,5 +82,5 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/lint-imports
 
 clean:
-	@rm -rf $(VENV) build dist *.egg-info irrepnet/_ops*.so
+	@rm -rf $(VENV) build dist *.egg-info irrepnet/_ops*.so irrepnet/_build_info.json
 	echo "removed $(VENV) and build leftovers"

@@ -45,8 +45,8 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
   margin: .8rem 0 0; padding: 0; }
 .tiles > div { border: 1px solid var(--line); border-radius: 8px; padding: .6rem .7rem; }
 .tiles dt { color: var(--soft); font-size: .875rem; }
-.tiles dd { margin: 0; font-size: 1.15rem; font-weight: 650; font-variant-numeric: tabular-nums; }
-.tiles small { font-size: .75rem; white-space: nowrap; }
+.tiles dd { margin: 0; font-size: 1.1rem; font-weight: 650; font-variant-numeric: tabular-nums; }
+.tiles small { font-size: .7rem; white-space: nowrap; }
 .tiles dd.note { font-size: .875rem; font-weight: 400; color: var(--soft); }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; min-width: min(100%, 26rem); margin-top: .5rem; font-variant-numeric: tabular-nums; }
@@ -62,7 +62,8 @@ th { font-weight: 600; }
 figure { margin: .6rem 0 0; }
 figure img { display: block; width: 100%; height: auto; background: #fff; border-radius: 8px; padding: .4rem; }
 figcaption { color: var(--soft); font-size: .925rem; margin-top: .45rem; }
-pre { margin: .4rem 0 0; overflow-x: auto; columns: 20rem; font: .875rem/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }
+pre { margin: .4rem 0 0; overflow-x: auto; columns: 20rem;
+  font: .875rem/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }
 @media print { body { background: #fff; } section { break-inside: avoid; } nav { display: none; } }
 """
 

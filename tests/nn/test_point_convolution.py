@@ -319,6 +319,8 @@ class TestErrors:
             PointConvolution("8x0e", "0e+1o", "3o", cutoff=CUTOFF)
         with pytest.raises(IrrepsError, match=r"none leads to 1x0e: .* can make nothing"):
             PointConvolution("", "0e+1o", "0e", cutoff=CUTOFF)
+        with pytest.raises(IrrepsError, match=r"none leads to 2x1e: irreps_in = '4x0e\+0x1o'"):
+            PointConvolution("4x0e+0x1o", "0e+1o", "2x1e", cutoff=CUTOFF)
 
     def test_arguments(self):
         with pytest.raises(ConfigError, match="cutoff needs a positive length"):
