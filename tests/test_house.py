@@ -22,17 +22,9 @@ CELLARS = {"utils", "util", "tools", "misc", "common", "helpers", "helper", "lib
 
 # Public names without an example of their own, and why.
 WITHOUT_EXAMPLE = {
-    "deploy.Snapshot": "a row of numbers that nve_steps yields, with its example there",
-    "deploy.Trajectory": "what run_nve returns, with its example there",
-    "models.Prediction": "what ForceField returns, with its example there",
+    "cli.main": "it is the program: `irrepnet --help` shows examples",
     "ops.EdgeOrder": "what edge_order returns, with its example there",
     "ops.ProductPath": "an entry of ProductPlan, with its example there",
-    "train.ErrorRow": "what error_rows returns, with its example there",
-    "train.Evaluation": "what evaluate returns",
-    "train.TrainResult": "what train returns",
-    "train.evaluate": "it takes a model and frames: tutorial 02 is its example",
-    "train.train": "a training takes files and time: tutorial 02 is its example",
-    "cli.main": "it is the program: `irrepnet --help` shows examples",
 }
 
 
