@@ -11,6 +11,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -75,14 +76,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    print(f"{args.points} points, float32, {args.threads} thread(s), torch {torch.__version__}; {library_status().reason}")
+    print(f"{args.points} points, float32, {args.threads} thread(s), torch {torch.__version__}")
+    print(library_status().reason)
     print("median ms, and in brackets how many times the first of the line")
     points = torch.nn.functional.normalize(torch.randn(args.points, 3), dim=1)
     for lmax in (1, 2, 3, 4, 6, 8):
         runs = contestants(lmax, points)
         first = "fused" if "fused" in runs else "reference"
         for what in (forward, forward_backward, second_derivative):
-            found = medians({name: lambda run=run: what(run, points) for name, run in runs.items()}, args.rounds)
+            found = medians({name: partial(what, run, points) for name, run in runs.items()}, args.rounds)
             cells = [f"{name} {ms:8.2f} ({ms / found[first]:4.1f})" for name, ms in sorted(found.items())]
             print(f"lmax {lmax}  {what.__name__:18s}  " + "   ".join(cells))
 

@@ -6,5 +6,8 @@ __version__ = "0.1.0"
 
 __getattr__, __dir__, __all__ = lazy_face(
     __name__,
-    {room: room for room in ("cli", "data", "deploy", "errors", "models", "nn", "o3", "ops", "report", "testing", "train")},
+    {
+        name: name
+        for name in ["cli", "data", "deploy", "errors", "models", "nn", "o3", "ops", "report", "testing", "train"]
+    },
 )
