@@ -31,4 +31,4 @@ def fixed_seed():
 
 
 def pytest_configure(config):
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
