@@ -157,7 +157,7 @@ def _radial_distributions(trajectory: Trajectory, frames: Sequence[Frame]) -> li
     positions = _thinned(trajectory.positions)
     references = _thinned(np.array([frame.pos for frame in alike]))
     cells = _thinned(np.array([frame.cell for frame in alike]))
-    symbols = [SYMBOLS[number] for number in np.unique(numbers)]
+    symbols = [SYMBOLS[number] for number in np.unique(numbers)[::-1]]  # the heaviest first: O-O, O-H, H-H
     curves = []
     for pair in itertools.combinations_with_replacement(symbols, 2):
         r, g_md = radial_distribution(positions, numbers, cell, pair, _RDF_REACH, _RDF_BINS)
