@@ -6,7 +6,7 @@ import io
 import itertools
 import json
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -69,7 +69,10 @@ def finish(config: RunConfig, result: TrainResult) -> int:
     _write_metrics(run, evaluation, checks, result)
 
     dynamics = _run_dynamics(config.md, predictor, result, run)
-    missing = dict(dynamics.missing) | _write_report(config, result, evaluation, checks, dynamics)
+    # As it was run: what the training frames determined is null in the configuration and known to the model.
+    complete = config.model_dump(mode="json")
+    complete["model"] |= model.config.model_dump(mode="json")
+    missing = dict(dynamics.missing) | _write_report(complete, result, evaluation, checks, dynamics)
     _print_what_was_made(run, missing)
     if dynamics.energies is not None and dynamics.energies.stopped is not None:
         return 3
@@ -171,10 +174,10 @@ def _thinned(frames: np.ndarray) -> np.ndarray:
 
 
 def _write_report(
-    config: RunConfig, result: TrainResult, evaluation: Evaluation, checks: Sequence[Check], dynamics: _Dynamics
+    config: dict[str, Any], result: TrainResult, evaluation: Evaluation, checks: Sequence[Check], dynamics: _Dynamics
 ) -> dict[str, str]:
     """Write report.html; return why it is missing where it could not be."""
-    if not config.report.enabled:
+    if not config["report"]["enabled"]:
         return {"report": "report.enabled is false"}
     splits, progress = result.splits, result.progress
     parity = _parity(evaluation)
@@ -182,7 +185,7 @@ def _write_report(
     if parity is None:
         missing["parity"] = "the test frames have no energies or no forces"
     data = ReportData(
-        title=config.report.title,
+        title=config["report"]["title"],
         summary=f"{len(splits.train)} frames learned, {len(splits.valid)} to validate, {len(splits.test)} to test; "
         f"{progress.step} steps in {format_seconds(progress.seconds)}; the best model is of step {progress.best_step}.",
         history=result.run.read_log(),
@@ -190,7 +193,7 @@ def _write_report(
         rdfs=dynamics.rdfs,
         dynamics=dynamics.energies,
         checks=[CheckRow(f"{c.name}, {c.dtype}", c.error, c.tolerance, c.unit, passed=c.passed) for c in checks],
-        config=config.model_dump(mode="json"),
+        config=config,
         versions=versions() | {"threads": str(torch.get_num_threads())},
         backend=library_status().reason,
         missing=missing,

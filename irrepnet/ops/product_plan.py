@@ -77,7 +77,7 @@ class ProductPath(NamedTuple):
         in1: Block of the first input.
         in2: Block of the second input.
         out: Block of the output; paths with the same one are summed.
-        mode: See the table; without weights W is 1.
+        mode: See the table; without weights W is 1 (``uvw`` and ``u<vw`` need them).
         coupling: Index of C among the plan's couplings.
         weight_offset: Where the path's weights begin in the flat weights (row by row); None for a path without.
         scale: Constant factor.
@@ -95,8 +95,8 @@ class ProductPath(NamedTuple):
 
     @property
     def channelwise(self) -> bool:
-        """Whether each channel of ``in1`` becomes one of ``out``, with a single y: then y and C can go first."""
-        return self.mode in ("uvu", "uvuv") and self.in2.mul == 1
+        """Whether a single y does the same to every channel of ``in1``: then y and C can go first, the weights last."""
+        return self.mode in ("uvu", "uvuv", "uvw") and self.in2.mul == 1
 
 
 class ChannelwiseGroup(NamedTuple):
@@ -106,11 +106,13 @@ class ChannelwiseGroup(NamedTuple):
         blocks: Blocks of the first input, all of one multiplicity.
         paths: Numbers of the paths.
         dims: Output components of each path.
+        mixes: Whether the weights mix the channels (``uvw``) or scale each.
     """
 
     blocks: tuple[Block, ...]
     paths: tuple[int, ...]
     dims: tuple[int, ...]
+    mixes: bool
 
     @property
     def rows(self) -> int:
@@ -155,14 +157,7 @@ class ProductPlan:
     def __post_init__(self) -> None:
         weights = 0
         for number, path in enumerate(self.paths):
-            dims = (path.in1.dim, path.in2.dim, path.out.dim)
-            if self.couplings[path.coupling].dims != dims:
-                raise ShapeError(f"path {number} couples {dims}; its coupling is {self.couplings[path.coupling].dims}.")
-            columns = {"in1": self.dim1, "in2": self.dim2, "out": self.dim_out}
-            for name, dim in columns.items():
-                block = getattr(path, name)
-                if block.offset < 0 or block.end > dim:
-                    raise ShapeError(f"path {number} needs {name} within {dim} columns; got {block}.")
+            self._check(number, path)
             if path.weight_offset not in (None, weights):
                 raise ShapeError(f"path {number} needs its weights at {weights}, next to the last; got {path}.")
             weights += math.prod(path.weight_shape) if path.weight_offset is not None else 0
@@ -173,28 +168,38 @@ class ProductPlan:
                 if after.offset < before.end:
                     raise ShapeError(f"blocks must be the same or apart; got {before} and {after}.")
 
+    def _check(self, number: int, path: ProductPath) -> None:
+        if path.mode in ("uvw", "u<vw") and path.weight_offset is None:
+            raise ShapeError(f"path {number} needs weights for its mode {path.mode!r}; got none.")
+        dims = (path.in1.dim, path.in2.dim, path.out.dim)
+        if self.couplings[path.coupling].dims != dims:
+            raise ShapeError(f"path {number} couples {dims}; its coupling is {self.couplings[path.coupling].dims}.")
+        columns = {"in1": self.dim1, "in2": self.dim2, "out": self.dim_out}
+        for name, dim in columns.items():
+            block = getattr(path, name)
+            if block.offset < 0 or block.end > dim:
+                raise ShapeError(f"path {number} needs {name} within {dim} columns; got {block}.")
+
     def channelwise_groups(self) -> list[ChannelwiseGroup]:
         """Return the channelwise paths, in groups that one matrix per row serves.
 
         A group reads one block of the first input; or all blocks of one multiplicity, if their matrix is small.
         """
-        by_mul: dict[int, list[int]] = {}
-        by_block: dict[Block, list[int]] = {}
+        kinds: dict[tuple[int, bool], dict[Block, list[int]]] = {}
         for number, path in enumerate(self.paths):
             if path.channelwise:
-                by_mul.setdefault(path.in1.mul, []).append(number)
+                by_block = kinds.setdefault((path.in1.mul, path.mode == "uvw"), {})
                 by_block.setdefault(path.in1, []).append(number)
         groups = []
-        for mul, numbers in by_mul.items():
-            blocks = [block for block in by_block if block.mul == mul]
-            merged = ChannelwiseGroup(tuple(blocks), tuple(numbers), tuple(self.paths[n].out.dim for n in numbers))
-            if merged.rows * merged.columns <= _SMALL_MATRIX:
-                groups.append(merged)
-                continue
-            for block in blocks:
-                dims = tuple(self.paths[n].out.dim for n in by_block[block])
-                groups.append(ChannelwiseGroup((block,), tuple(by_block[block]), dims))
+        for (_, mixes), by_block in kinds.items():
+            apart = [self._group([block], numbers, mixes) for block, numbers in by_block.items()]
+            merged = self._group(list(by_block), sorted(n for group in apart for n in group.paths), mixes)
+            groups += [merged] if merged.rows * merged.columns <= _SMALL_MATRIX else apart
         return groups
+
+    def _group(self, blocks: list[Block], numbers: list[int], mixes: bool) -> ChannelwiseGroup:
+        dims = tuple(self.paths[number].out.dim for number in numbers)
+        return ChannelwiseGroup(tuple(blocks), tuple(numbers), dims, mixes)
 
     def tables(self, dtype: torch.dtype, device: torch.device | str | None = None) -> Tensor:
         """Return all constants of the product as one flat tensor, from float64 and rounded once.

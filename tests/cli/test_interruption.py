@@ -42,7 +42,8 @@ def start(config_file, *arguments):
 def wait_for_rows(process, config_file, count):
     """Return when the log has this many lines: the training is under way."""
     log = config_file.parent / "run" / "log.jsonl"
-    for _ in range(2400):
+    deadline = time.monotonic() + 200  # on a busy machine importing torch alone can take a minute
+    while time.monotonic() < deadline:
         if log.exists() and len(log.read_text().splitlines()) >= count:
             return
         assert process.poll() is None, process.stdout.read()

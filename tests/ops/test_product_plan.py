@@ -72,6 +72,10 @@ def test_small_blocks_of_one_multiplicity_share_a_matrix():
         (lambda: plan(path(), dims=(2, 0, 2)), "path 0 needs in2 within 0 columns"),
         (lambda: plan(path(), dims=(2, 1, 1)), "path 0 needs out within 1 columns"),
         (lambda: plan(path(weight_offset=1)), "path 0 needs its weights at 0, next to the last"),
+        (
+            lambda: plan(path(mode="uvw", weight_offset=None, weight_shape=()), weight_numel=0),
+            "path 0 needs weights for its mode 'uvw'; got none",
+        ),
         (lambda: plan(path(), weight_numel=3), "the paths hold 2 weights; got weight_numel = 3"),
         (
             lambda: plan(path(in1=Block(0, 1, 3)), dims=(3, 1, 2)),

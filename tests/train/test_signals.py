@@ -6,6 +6,14 @@ import pytest
 from irrepnet.train.signals import StopRequest
 
 
+@pytest.fixture(autouse=True)
+def interruptible():
+    """Handle SIGINT as a terminal would: shells start background jobs with SIGINT ignored, and tests run there too."""
+    usual = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, usual)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_the_first_signal_is_noted(number):
     with StopRequest() as stop:

@@ -44,13 +44,19 @@ def contract(
     groups = plan.channelwise_groups()
     sizes = [group.rows * group.columns for group in groups]
     path_weights = _split_weights(plan, weights)
-    messages = []
+    messages: list[tuple[tuple[int, ...], Tensor]] = []
     start = plan.dim2 * sum(sizes)
     matrices = (y @ tables[:start].view(plan.dim2, sum(sizes))).split(sizes, dim=1)
     for group, flat in zip(groups, matrices, strict=True):
         M, x = flat.unflatten(1, (group.rows, group.columns)), features(group.blocks)  # y is summed into M already
         message = M * x if group.columns == 1 else torch.bmm(M, x)  # [rows, k, u]
-        messages.append((group.paths, _weighted(message, group, path_weights)))
+        if group.mixes:
+            for number, part in zip(group.paths, message.split(group.dims, dim=1), strict=True):
+                W = path_weights[number]
+                assert W is not None  # the plan has seen to it
+                messages.append(((number,), part @ W.squeeze(-2)))  # [rows, k, w]
+        else:
+            messages.append((group.paths, _scaled(message, group, path_weights)))
     for number, path in enumerate(plan.paths):
         if not path.channelwise:
             dims = (path.in1.dim, path.in2.dim, path.out.dim)
@@ -70,7 +76,7 @@ def _split_weights(plan: ProductPlan, weights: Tensor | None) -> list[Tensor | N
     ]
 
 
-def _weighted(message: Tensor, group: ChannelwiseGroup, path_weights: list[Tensor | None]) -> Tensor:
+def _scaled(message: Tensor, group: ChannelwiseGroup, path_weights: list[Tensor | None]) -> Tensor:
     """Multiply the components of each path of a group by its weights, ``[(rows,) channel, 1]``."""
     mine = [path_weights[number] for number in group.paths]
     given = [w for w in mine if w is not None]
