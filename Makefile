@@ -48,29 +48,29 @@ $(VENV)/.dev: $(VENV)/.torch pyproject.toml setup.py $(wildcard csrc/*.cpp csrc/
 	$(VENV)/bin/irrepnet doctor
 	touch $@ $(VENV)/.demo
 
+# --resume starts a run where there is none, goes on with an interrupted one, and only reports a finished one again.
 demo: $(VENV)/.demo
-	@if [ -e "$(RUN)/last.state" ]; then
-	  echo "[demo] continuing the run in $(RUN) (a finished run is only reported again; RUN=other/folder starts afresh)"
-	  $(VENV)/bin/irrepnet train $(CONFIG) --out $(RUN) --resume $(TRAIN_ARGS)
-	else
-	  echo "[demo] training the water force field in $(RUN)"
-	  $(VENV)/bin/irrepnet train $(CONFIG) --out $(RUN) $(TRAIN_ARGS)
-	fi
+	@echo "[demo] the water force field in $(RUN) (RUN=other/folder starts afresh)"
+	$(VENV)/bin/irrepnet train $(CONFIG) --out $(RUN) --resume $(TRAIN_ARGS)
 
 # torch-scatter and torch-cluster have no wheels: they are compiled in the background while the other tests run.
 # They are optional, so a failed build is reported and does not fail the tests.
 test: $(VENV)/.dev
-	@graph="$(VENV)/graph-extra.log"
+	@graph="$(VENV)/graph-extra.log"; build=
 	if $(PY) -c 'import torch_scatter, torch_cluster' 2>/dev/null; then
-	  build=; echo "[test] torch-scatter and torch-cluster are installed"
+	  echo "[test] torch-scatter and torch-cluster are installed"
 	else
 	  echo "[test] compiling torch-scatter and torch-cluster in the background (log: $$graph)"
-	  ( nice $(PY) -m pip install --disable-pip-version-check --no-build-isolation torch-scatter torch-cluster > "$$graph" 2>&1 ) & build=$$!
+	  ( for package in torch-scatter torch-cluster; do
+	      nice $(PY) -m pip install --disable-pip-version-check --no-build-isolation $$package || failed=1
+	    done; exit $${failed:-0} ) > "$$graph" 2>&1 & build=$$!
+	  trap 'pkill -P $$build 2>/dev/null || true' EXIT
 	fi
 	echo "[test] all tests but those of the graph extra"
 	$(PY) -m pytest -m "not graph" --durations=15
-	if [ -n "$$build" ] && ! wait "$$build"; then
-	  echo "[test] torch-scatter/torch-cluster did not build (see $$graph); irrepnet works without them. Their tests are skipped:"
+	if [ -n "$$build" ]; then
+	  echo "[test] waiting for torch-scatter and torch-cluster"
+	  wait "$$build" || echo "[test] they did not build (see $$graph); irrepnet works without them, their tests are skipped:"
 	fi
 	$(PY) -m pytest -m graph -rs
 	echo "[test] done: all tests passed (environment in $(VENV), $$($(VENV)/bin/irrepnet doctor | grep ^backend | tr -s " "))"

@@ -129,6 +129,9 @@ class Linear(WeightedMap):
             DtypeError: If features and weights are not of one dtype and device.
             RuntimeError: If weights or biases are needed and none are given.
         """
+        if not isinstance(features, Tensor) or not features.is_floating_point():
+            found = features.dtype if isinstance(features, Tensor) else type(features).__name__
+            raise DtypeError(f"{self._name()} needs features as a floating-point tensor; got {found}.")
         f_in, f_out = self.f_in or 1, self.f_out or 1
         needed = (self.irreps_in.dim,) if self.f_in is None else (self.f_in, self.irreps_in.dim)
         if tuple(features.shape[-len(needed) :]) != needed:

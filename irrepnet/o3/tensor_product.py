@@ -132,7 +132,7 @@ class TensorProduct(WeightedMap):
             RuntimeError: If weights are needed and none are given.
         """
         for name, operand, side, irreps in (("x", x, 1, self.irreps_in1), ("y", y, 2, self.irreps_in2)):
-            if operand.ndim == 0 or operand.shape[-1] != irreps.dim:
+            if isinstance(operand, Tensor) and operand.shape[-1:] != (irreps.dim,):
                 raise ShapeError(
                     f"{self._name()} needs {name} [..., {irreps.dim}] for irreps_in{side} = {irreps}; "
                     f"got {name} {list(operand.shape)}."

@@ -17,6 +17,7 @@ import torch
 
 from irrepnet.errors import DtypeError, IrrepsError
 from irrepnet.o3.irrep import Irrep
+from irrepnet.ops._constant import constant_when_compiled
 
 __all__ = ["block_diagonal", "so3_generators", "wigner_3j", "wigner_D"]
 
@@ -177,12 +178,12 @@ def wigner_3j(
 
 
 # torch.compile does not follow the exact arithmetic behind a table: it takes what these two return as constants.
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def _rows_3j(l1: int, l2: int, l3: int) -> list[list[list[float]]]:
     return table_3j(l1, l2, l3).tolist()
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def _half_turn_rows(l: int) -> list[list[float]]:
     return _half_turn(l).tolist()
 

@@ -176,6 +176,9 @@ def test_bad_operands_are_named():
         linear(torch.randn(3, 4))
     with pytest.raises(DtypeError, match="got features float32 on cpu, weights float64 on cpu"):
         linear(torch.randn(3, 5).float())
+    for features, found in ((torch.ones(3, 5).long(), "torch.int64"), ([1.0], "list")):
+        with pytest.raises(DtypeError, match=f"Linear needs features as a floating-point tensor; got {found}"):
+            linear(features)
     outside = o3.Linear("2x0e", "2x0e", internal_weights=False, biases=True)
     x = torch.randn(3, 2)
     with pytest.raises(RuntimeError, match="needs 4 weights in the call; got none"):

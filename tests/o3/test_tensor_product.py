@@ -215,6 +215,8 @@ def test_bad_operands_are_named():
         tp(torch.randn(3, 5).float(), y.float())
     with pytest.raises(DtypeError, match=r"floating-point tensor.*got torch.int64"):
         tp(torch.ones(3, 5).long(), y)
+    with pytest.raises(DtypeError, match=r"needs y as a floating-point tensor \[..., 3\]; got list"):
+        tp(torch.randn(3, 5), [0.0, 1.0, 0.0])
     with pytest.raises(DtypeError, match="x float64 on meta, y float64 on cpu"):
         tp(torch.randn(3, 5, device="meta"), y)
 

@@ -10,6 +10,7 @@ import opt_einsum
 import torch
 from torch import Tensor
 
+from irrepnet.ops._constant import constant_when_compiled
 from irrepnet.ops.blocks import Block
 from irrepnet.ops.product_plan import ChannelwiseGroup, ProductPath, ProductPlan
 
@@ -111,7 +112,7 @@ def _einsum(path: ProductPath, x: Tensor, y: Tensor, C: Tensor, weights: Tensor 
     return out.unsqueeze(-1) if output == "zk" else out.flatten(2)  # 'uvuv' has two channel axes
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiled
 def contraction_steps(subscripts: str, sizes: tuple[tuple[str, int], ...]) -> tuple[tuple[tuple[int, ...], str], ...]:
     """Plan an einsum of several operands as steps of two: which operands to take out, and their einsum.
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from irrepnet.ops._constant import constant_when_compiled
+
 __all__ = ["spherical_harmonics"]
 
 
@@ -49,16 +51,13 @@ def spherical_harmonics(xyz: Tensor, lmax: int) -> Tensor:
     return torch.cat(rows).T.contiguous().reshape(*xyz.shape[:-1], (lmax + 1) ** 2)
 
 
+@constant_when_compiled
 def ladder(degree: int) -> tuple[tuple[float, ...], ...]:
     """Return the step to a degree from the one below: rows are its components, columns (axis, component below).
 
     Component m >= 0 goes as cos(m phi), component -m as sin(m phi), with phi from z to x around the polar axis y.
     """
     return _ladder(degree)
-
-
-# What torch.compiler.assume_constant_result does, which would import the whole compiler (2 s) to do it.
-ladder._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @cache
