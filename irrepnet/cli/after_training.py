@@ -26,7 +26,7 @@ from irrepnet.report.html import write_report
 from irrepnet.train.config import MDConfig, RunConfig
 from irrepnet.train.console import format_seconds
 from irrepnet.train.loop import TrainResult
-from irrepnet.train.metrics import Evaluation, error_rows, evaluate, format_errors
+from irrepnet.train.metrics import Evaluation, error_rows, evaluate, format_errors, refuse_not_finite
 from irrepnet.train.run_folder import RunFolder
 from irrepnet.train.samples import label_graphs
 
@@ -61,10 +61,11 @@ def finish(config: RunConfig, result: TrainResult) -> int:
     items = label_graphs(result.splits.test, model.cutoff)
     evaluation = evaluate(model, items, batch_size=config.training.batch_size)
     assert evaluation is not None  # nothing interrupts it
+    refuse_not_finite(evaluation)
     print(format_errors(error_rows(evaluation)))
 
     print("\nchecking symmetries, forces and stress")
-    checks = check_model(model, result.splits.test[0])
+    checks = check_model(model, _largest(result.splits.test))
     print(format_checks(checks))
     _write_metrics(run, evaluation, checks, result)
 
@@ -79,6 +80,11 @@ def finish(config: RunConfig, result: TrainResult) -> int:
     return 0 if all(check.passed for check in checks) else 1
 
 
+def _largest(frames: Sequence[Frame]) -> Frame:
+    """Return the frame with the most atoms, the first of several: an isolated atom has nothing to check or to move."""
+    return max(frames, key=len)
+
+
 def _write_metrics(run: RunFolder, evaluation: Evaluation, checks: Sequence[Check], result: TrainResult) -> None:
     metrics = {
         "model": run.best.name,
@@ -87,14 +93,14 @@ def _write_metrics(run: RunFolder, evaluation: Evaluation, checks: Sequence[Chec
         **evaluation.summary(),
         "checks": [{**check._asdict(), "passed": check.passed} for check in checks],
     }
-    write_atomic(run.metrics, (json.dumps(metrics, indent=2, ensure_ascii=False) + "\n").encode())
+    write_atomic(run.metrics, (json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 def _run_dynamics(settings: MDConfig, predictor: Predictor, result: TrainResult, run: RunFolder) -> _Dynamics:
     """Run constant-energy dynamics from a held-back frame; whatever stops it is told, not raised."""
     if not settings.enabled:
         return _Dynamics(None, [], dict.fromkeys(("dynamics", "rdfs"), "md.enabled is false"))
-    start = result.splits.test[0]
+    start = _largest(result.splits.test)
     length = settings.steps * settings.timestep / 1000
     print(f"\nmolecular dynamics: {length:g} ps at constant energy from {start.source}, {settings.temperature:g} K")
     rows: list[tuple[float, float, float, float]] = []
@@ -182,8 +188,12 @@ def _write_report(
     splits, progress = result.splits, result.progress
     parity = _parity(evaluation)
     missing = dict(dynamics.missing)
+    not_shown = {}
     if parity is None:
         missing["parity"] = "the test frames have no energies or no forces"
+    elif parity.stress_ref is None and "stress" in evaluation.reference:
+        labelled = len(evaluation.reference["stress"])
+        not_shown["stress in the report"] = f"{labelled} of {evaluation.num_frames} test frames have it"
     data = ReportData(
         title=config["report"]["title"],
         summary=f"{len(splits.train)} frames learned, {len(splits.valid)} to validate, {len(splits.test)} to test; "
@@ -202,22 +212,23 @@ def _write_report(
     try:
         import matplotlib  # noqa: F401 - the report is whole without it, but for the pictures
     except ImportError:
-        return {"pictures in the report": "they need matplotlib; pip install 'irrepnet[report]'"}
-    return {}
+        not_shown["pictures in the report"] = "they need matplotlib; pip install 'irrepnet[report]'"
+    return not_shown
 
 
 def _parity(evaluation: Evaluation) -> Parity | None:
     reference, predicted = evaluation.reference, evaluation.predicted
     if not {"energy", "forces"} <= reference.keys():
         return None
+    stressed = "stress" in reference and len(reference["stress"]) == len(reference["energy"]) == evaluation.num_frames
     return Parity(
         energy_ref=reference["energy"],
         energy_pred=predicted["energy"],
         forces_ref=reference["forces"],
         forces_pred=predicted["forces"],
         species=evaluation.species,
-        stress_ref=reference.get("stress"),
-        stress_pred=predicted.get("stress"),
+        stress_ref=reference["stress"] if stressed else None,
+        stress_pred=predicted["stress"] if stressed else None,
     )
 
 

@@ -45,12 +45,17 @@ def run(arguments: argparse.Namespace) -> int:
     from irrepnet.train.config import DataConfig
     from irrepnet.train.config_file import apply_overrides, parse_overrides, validate_section
     from irrepnet.train.devices import usable_device
-    from irrepnet.train.metrics import error_rows, evaluate, format_errors
+    from irrepnet.train.metrics import error_rows, evaluate, format_errors, refuse_not_finite
     from irrepnet.train.samples import label_graphs
     from irrepnet.train.splits import load_frames
 
     if arguments.batch_size < 1:
         raise ConfigError(f"--batch-size needs a number above 0; found {arguments.batch_size}")
+    if arguments.json is not None:
+        target = Path(arguments.json)
+        if target.is_dir() or not target.parent.is_dir():
+            found = "a folder" if target.is_dir() else f"no folder {target.parent}"
+            raise ConfigError(f"--json needs a file to write; found {found}; write for example --json errors.json")
     tree: dict[str, Any] = {"data": {"train": arguments.data}}
     changes = parse_overrides(arguments.overrides)
     for keys in changes:
@@ -65,10 +70,14 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"note: {finding}")
     evaluation = evaluate(model, label_graphs(frames, model.cutoff), batch_size=arguments.batch_size)
     assert evaluation is not None  # nothing interrupts it
+    refuse_not_finite(evaluation)
     rows = error_rows(evaluation)
     print(f"{arguments.model} on {arguments.data}: {evaluation.num_frames} frames\n\n{format_errors(rows)}")
+    print("\ncompared: " + ", ".join(f"{count} values of {label}" for label, count in evaluation.num_values.items()))
     if arguments.json is not None:
         result = {"model": arguments.model, "data": arguments.data, **evaluation.summary()}
-        write_atomic(Path(arguments.json), (json.dumps(result, indent=2, ensure_ascii=False) + "\n").encode())
+        write_atomic(
+            Path(arguments.json), (json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        )
         print(f"\nwritten: {arguments.json}")
     return 0

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from irrepnet.data.formats import check_names, choose_units
+from irrepnet.data.formats import check_names, choose_units, said_units
 from irrepnet.data.frame import Frame
 from irrepnet.data.units import Keys, Units
 from irrepnet.errors import DataError
@@ -65,9 +65,13 @@ def read_extxyz(file: Path, label: str, keys: Keys, units: Units | None) -> list
         raise DataError(f"{label}: needed {len(sizes)} frames as the file's headers say; ase found {len(structures)}")
     if not structures:
         return []
-    said = {name: str(value) for name, value in structures[0].info.items() if name.endswith("_unit")}
-    units = choose_units(label, units, said)
-    return [_frame(atoms, f"{label} frame {index}", keys, units) for index, atoms in enumerate(structures)]
+    sources = [f"{label} frame {index}" for index in range(len(structures))]
+    said = [said_units(source, atoms.info) for source, atoms in zip(sources, structures, strict=True)]
+    units = choose_units(label, units, said[0])
+    for source, later in zip(sources, said, strict=True):
+        if later and later != said[0]:  # one unit for all frames
+            choose_units(source, units, later, by="declared or said by frame 0 as")
+    return [_frame(atoms, source, keys, units) for atoms, source in zip(structures, sources, strict=True)]
 
 
 def _scan(text: str, label: str) -> list[int]:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import difflib
 import importlib.resources
-from collections.abc import Callable, Collection, Iterable
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from irrepnet.data.frame import Frame
 from irrepnet.data.units import Keys, Units
 from irrepnet.errors import DataError, did_you_mean
 
-__all__ = ["check_names", "choose_units", "locate", "read_frames"]
+__all__ = ["check_names", "choose_units", "locate", "read_frames", "said_units"]
 
 #: Start of a path that means a file shipped with irrepnet.
 PACKAGE = "package:"
@@ -92,13 +96,42 @@ def locate(path: str | Path) -> Path:
     return shelf / text.removeprefix(PACKAGE)
 
 
-def choose_units(label: str, declared: Units | None, said: dict[str, str]) -> Units:
+def said_units(label: str, entries: Mapping[str, Any]) -> dict[str, str]:
+    """Return the units that a file says, as texts, whether it holds a text, bytes or an array of one of these.
+
+    Args:
+        label: The file (and frame), for messages.
+        entries: What the file holds, by name.
+
+    Raises:
+        DataError: If a name ends in ``_unit`` or ``_units`` but is not known: a slip would change the numbers.
+
+    Example:
+        >>> said_units("a.npz", {"energy_unit": np.array(["eV"]), "length_unit": b"bohr", "pos": 1})
+        {'energy_unit': 'eV', 'length_unit': 'bohr'}
+    """
+    said = {}
+    for name, value in entries.items():
+        if not re.fullmatch(r".*_units?", name, re.IGNORECASE):
+            continue
+        if name not in _UNIT_NAMES:
+            raise DataError(
+                f"{label}: units need to be called {', '.join(_UNIT_NAMES)}; found {name!r}."
+                f"{did_you_mean(name, _UNIT_NAMES)} Rename or remove it"
+            )
+        single = np.asarray(value).item() if np.size(value) == 1 else value
+        said[name] = single.decode(errors="replace") if isinstance(single, bytes) else str(single)
+    return said
+
+
+def choose_units(label: str, declared: Units | None, said: dict[str, str], *, by: str = "declared") -> Units:
     """Return the units of a file from what was declared and what the file says.
 
     Args:
         label: The file, for messages.
         declared: By the caller.
         said: ``energy_unit``, ``length_unit``, ... that are in the file.
+        by: How they were declared, for messages.
 
     Raises:
         DataError: If nobody says them or they contradict each other.
@@ -124,7 +157,7 @@ def choose_units(label: str, declared: Units | None, said: dict[str, str]) -> Un
         if any(getattr(in_file, factor) != getattr(declared, factor) for factor in _FACTORS):
             mine = getattr(declared, name) or "by energy and length"
             raise DataError(
-                f"{label}: {name} unit was declared {mine!r}; found {text!r} in the file; declare what the file says, "
+                f"{label}: {name} unit was {by} {mine!r}; found {text!r} in the file; declare what the file says, "
                 "or nothing"
             )
     return declared

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irrepnet.data.formats import check_names, choose_units
+from irrepnet.data.formats import check_names, choose_units, said_units
 from irrepnet.data.frame import Frame
 from irrepnet.data.units import Keys, Units
 from irrepnet.errors import DataError, ShapeError, did_you_mean
@@ -40,8 +40,7 @@ def read_npz(file: Path, label: str, keys: Keys, units: Units | None) -> list[Fr
         if getattr(keys, name) not in arrays:
             key, found = getattr(keys, name), ", ".join(arrays)
             raise DataError(f"{label}: needed key {key!r}; found {found}.{did_you_mean(key, arrays)} Set keys.{name}")
-    said = {name: str(value) for name, value in arrays.items() if value.ndim == 0 and value.dtype.kind == "U"}
-    units = choose_units(label, units, said)
+    units = choose_units(label, units, said_units(label, arrays))
 
     shape = arrays[keys.pos].shape
     if len(shape) not in (2, 3) or shape[-1] != 3:

@@ -9,11 +9,13 @@ its own 64 digits read as zeros, so that no byte is left out, the header's inclu
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -40,11 +42,13 @@ def write_atomic(path: str | os.PathLike[str], payload: bytes) -> None:
     forced to disk too. What a killed writer left behind is removed by the next write to the same path.
 
     Args:
-        path: The file to write; its folder must exist. A symbolic link is followed.
+        path: The file to write; its folder must exist. A symbolic link is followed. The permissions of a file that is
+            there are kept.
         payload: The bytes.
 
     Raises:
         FileNotFoundError: If the folder does not exist.
+        CheckpointError: If something that is not a file has this name (a folder, a pipe, a device).
         OSError: If the disk is full or the folder cannot be written; ``path`` is then as it was.
 
     Example:
@@ -57,12 +61,20 @@ def write_atomic(path: str | os.PathLike[str], payload: bytes) -> None:
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise FileNotFoundError(f"to write {target.name} its folder must exist; there is no {target.parent}; create it")
+    if target.exists() and not target.is_file():  # to replace /dev/null would harm the whole machine
+        raise CheckpointError(f"a file is written by replacing it; {target} is no regular file; give another name")
     _remove_leftovers(target)
+    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
     temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # the umask decides, as for any file
+    # For a new file the umask decides, as for any.
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)  # held while alive: tells a writer at work from a dead one
+            with contextlib.suppress(OSError):  # a courtesy: on a mount without locks leftovers stay, see there
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # held while alive: tells a writer at work from a dead one
+            if mode is not None:
+                with contextlib.suppress(OSError):  # a mount without permissions has no others to give
+                    os.fchmod(descriptor, mode)
             view = memoryview(payload)
             while view:
                 view = view[os.write(descriptor, view) :]
@@ -76,12 +88,15 @@ def write_atomic(path: str | os.PathLike[str], payload: bytes) -> None:
     folder = os.open(target.parent, os.O_RDONLY)
     try:
         os.fsync(folder)  # the new name is in the folder, and only now safe from a power cut
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network mounts know no fsync of a folder
+            raise
     finally:
         os.close(folder)
 
 
 def _remove_leftovers(target: Path) -> None:
-    """Remove temporary files of writers that died; the kernel drops a dead process's lock."""
+    """Remove temporary files of writers that died; the kernel drops a dead process's lock. Without locks, none."""
     for leftover in target.parent.glob(f".{target.name}.{'[0-9a-f]' * 8}.tmp"):
         with contextlib.suppress(OSError), leftover.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -173,11 +188,6 @@ def _checked_record(path: Path, raw: bytes) -> dict[str, Any]:
     again = "copy it again from where it was made"
     if not raw:
         raise CheckpointError(f"{path} is empty (0 bytes); a file written by irrepnet is needed; {again}")
-    if raw.startswith((b"\x80", b"PK\x03\x04")):
-        raise CheckpointError(
-            f"{path} looks like a pickle (torch.save); irrepnet reads only its own files and never unpickles, because "
-            "a pickle can run any code; save the model with irrepnet.models.save_model"
-        )
     header = _HEAD + int.from_bytes(raw[:_HEAD], "little")
     try:
         entries = json.loads(raw[_HEAD:header])
@@ -187,6 +197,11 @@ def _checked_record(path: Path, raw: bytes) -> dict[str, Any]:
         size = header + max(ends, default=0)
         place = raw.index(digest.encode(), 0, header)
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+        if raw.startswith((b"\x80", b"PK\x03\x04")):  # not before: the length of a sound header may begin with 0x80
+            raise CheckpointError(
+                f"{path} looks like a pickle (torch.save); irrepnet reads only its own files and never unpickles, "
+                "because a pickle can run any code; save the model with irrepnet.models.save_model"
+            ) from error
         found = "its header is cut short" if len(raw) < header < 2**40 else "its header is another one or damaged"
         raise CheckpointError(f"{path} is not a file written by irrepnet: {found}; {again}") from error
     if len(raw) != size:
@@ -264,12 +279,15 @@ def load_model(path: str | os.PathLike[str], device: str | torch.device = "cpu")
     from irrepnet.models.registry import build_model
 
     tensors, metadata = load_tensors(path)
-    if not {"kind", "config", "extra"} <= metadata.keys():
-        raise CheckpointError(f"{path} is not a model file (it holds {sorted(metadata)}); give the run's *.model file")
+    if not isinstance(metadata, dict) or not {"kind", "config", "extra"} <= metadata.keys():
+        held = sorted(metadata) if isinstance(metadata, dict) else repr(metadata)[:60]
+        raise CheckpointError(f"{path} is not a model file (it holds {held}); give the run's *.model file")
+    if not isinstance(metadata["extra"], dict):
+        raise CheckpointError(f"{path} needs names and values as extra; found {metadata['extra']!r:.60}; copy it again")
     try:
         with torch.random.fork_rng(devices=[]):  # the weights that are drawn are thrown away
             model = build_model(metadata["kind"], metadata["config"])
-    except (ValueError, TypeError) as error:  # pydantic's ValidationError is a ValueError
+    except (ValueError, TypeError, RuntimeError) as error:  # pydantic's ValidationError; too little memory
         reader = f"irrepnet {irrepnet.__version__}"
         raise CheckpointError(
             f"{path} describes a model that {reader} cannot build: {error}; update irrepnet"

@@ -13,7 +13,6 @@ from pydantic import (
     Field,
     FiniteFloat,
     PositiveFloat,
-    PositiveInt,
     model_validator,
 )
 from torch import Tensor, nn
@@ -35,6 +34,8 @@ from irrepnet.ops.spherical_harmonics import spherical_harmonics
 __all__ = ["ForceField", "ForceFieldConfig", "Prediction", "edge_vectors"]
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
+_MOST_FEATURES = 10_000  # far above any model; a slip or a crafted file shall not exhaust the memory
+_Width = Annotated[int, Field(gt=0, le=_MOST_FEATURES)]
 
 
 def _known_elements(symbols: tuple[str, ...]) -> tuple[str, ...]:
@@ -48,6 +49,8 @@ def _readable_irreps(text: str) -> str:
     irreps = Irreps(text).remove_zero_multiplicities().sort().irreps.simplify()
     if irreps.count("0e") == 0:
         raise IrrepsError(f"irreps_hidden needs scalars 0e, which carry the energy; found {text!r}; add 16x0e")
+    if irreps.dim > _MOST_FEATURES:
+        raise IrrepsError(f"irreps_hidden needs a dimension of at most {_MOST_FEATURES}; found {irreps.dim} ({text!r})")
     return str(irreps)
 
 
@@ -73,10 +76,12 @@ class ForceFieldConfig(BaseModel):
     irreps_hidden: Annotated[str, AfterValidator(_readable_irreps)] = Field(
         "16x0e+16x1o", description="node features between layers; entries that cannot reach the energy are left out"
     )
-    num_layers: PositiveInt = Field(3, description="number of convolutions; an atom sees num_layers * cutoff far")
-    num_basis: PositiveInt = Field(8, description="number of Bessel functions of the edge length")
-    radial_hidden: tuple[PositiveInt, ...] = Field((32, 32), description="widths of the radial networks' hidden layers")
-    readout_hidden: tuple[PositiveInt, ...] = Field((16,), description="widths of the energy readout's hidden layers")
+    num_layers: int = Field(
+        3, gt=0, le=100, description="number of convolutions; an atom sees num_layers * cutoff far"
+    )
+    num_basis: int = Field(8, gt=0, le=_MOST_FEATURES, description="number of Bessel functions of the edge length")
+    radial_hidden: tuple[_Width, ...] = Field((32, 32), description="widths of the radial networks' hidden layers")
+    readout_hidden: tuple[_Width, ...] = Field((16,), description="widths of the energy readout's hidden layers")
     envelope_power: int = Field(6, ge=2, description="power of the polynomial that takes edges to zero at the cutoff")
     avg_num_neighbors: PositiveFloat = Field(
         20.0, description="mean number of neighbours; sums are divided by its square root"

@@ -132,6 +132,11 @@ class Gate(nn.Module):
             out.append(product.flatten(-2))
         return torch.cat(out, dim=-1) if out else features
 
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
+        """Load functions that learn; e3nn also saves the constants of its product, which are left out."""
+        kept = {key: value for key, value in state_dict.items() if not key.startswith(prefix + "mul.")}
+        super()._load_from_state_dict(kept, prefix, *args)
+
     def __repr__(self) -> str:
         return f"Gate({self.irreps_in} -> {self.irreps_out})"
 

@@ -126,6 +126,8 @@ def _unit(x: torch.Tensor) -> torch.Tensor:
     """Divide vectors by their length; the zero vector stays zero and gets no gradient."""
     zero = (x == 0).all(-1, keepdim=True)
     safe = x.masked_fill(zero, 1.0)  # twice masked: a NaN in the branch not taken would reach the gradient
+    # Lengths next to 1: the square of a tiny or huge one would leave the range. Scales do not matter, so no gradient.
+    safe = safe / safe.detach().abs().amax(-1, keepdim=True)
     return (safe / torch.linalg.vector_norm(safe, dim=-1, keepdim=True)).masked_fill(zero, 0.0)
 
 
@@ -133,6 +135,8 @@ def _resolve(irreps_out: Any, irreps_in: Any) -> tuple[Irreps, Irreps]:
     """Return the irreps of the argument and of the result, consistent with each other."""
     if isinstance(irreps_out, int):
         irreps_out = [irreps_out]
+    elif not isinstance(irreps_out, (str, Irrep, Irreps)):
+        irreps_out = tuple(irreps_out)  # a generator can be read only once
     by_degree = not isinstance(irreps_out, (str, Irrep, Irreps)) and all(isinstance(l, int) for l in irreps_out)
     if irreps_in is None:
         odd = [] if by_degree else [ir.p for mul, ir in Irreps(irreps_out) if ir.l % 2 == 1 and mul > 0]

@@ -232,7 +232,7 @@ def _checks(data: ReportData) -> Iterator[Html]:
         yield _absent(data, "checks", "No checks were made")
         return
     yield table(
-        "A check passes when what was found is at most what is allowed.",
+        "A check passes when what was found is at most what is allowed; where the unit says so, at least.",
         ["check", "found", "allowed", "unit", "result"],
         (
             [row.name, f"{row.value:.2g}", f"{row.tolerance:.2g}", row.unit, _result(row.passed)]

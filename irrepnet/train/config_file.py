@@ -54,10 +54,12 @@ class _StrictLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(None, None, "a key needs to be one word", key_node.start_mark)
             if key_node.value in seen:
                 problem = f"key {key_node.value!r} is given twice; keep one"
                 raise yaml.MarkedYAMLError(None, None, problem, key_node.start_mark)
-            seen.add(key_node.value if isinstance(key_node.value, str) else id(key_node))
+            seen.add(key_node.value)
         return super().construct_mapping(node, deep)
 
 
@@ -122,7 +124,12 @@ def parse_overrides(texts: Sequence[str]) -> dict[tuple[str, ...], Any]:
             )
         try:
             changes[keys] = yaml.load(value, _StrictLoader)
-        except (yaml.YAMLError, RecursionError) as error:
+        except (
+            yaml.YAMLError,
+            RecursionError,
+            ValueError,
+            TypeError,
+        ) as error:  # the last two: no such day, no such int
             raise ConfigError(f"--set {dotted} needs a YAML value; found {value!r}; {_first_line(error)}") from None
     return changes
 
@@ -142,7 +149,9 @@ def apply_overrides(tree: dict[str, Any], changes: dict[tuple[str, ...], Any]) -
     for keys, value in changes.items():
         node = tree
         for depth, key in enumerate(keys[:-1], start=1):
-            child = node.setdefault(key, {})
+            if node.get(key) is None:  # `training:` with nothing below it is an empty section
+                node[key] = {}
+            child = node[key]
             if not isinstance(child, dict):
                 raise ConfigError(f"--set {'.'.join(keys)}: {'.'.join(keys[:depth])} is a value, not a section")
             node = child
@@ -247,7 +256,7 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         )
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), _StrictLoader)
-    except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:  # also text that is not UTF-8
         raise ConfigError(f"{path.name}: needed plain YAML; {_first_line(error)}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{path.name}: needed sections (model, data, training); found {type(tree).__name__}")

@@ -10,7 +10,6 @@ from pathlib import Path
 from signal import Signals
 from typing import Any
 
-import numpy as np
 import torch
 
 from irrepnet.errors import CheckpointError, NonFiniteError
@@ -20,7 +19,7 @@ from irrepnet.train.config import RunConfig, TrainingConfig
 from irrepnet.train.console import TrainingConsole
 from irrepnet.train.devices import usable_device
 from irrepnet.train.losses import force_field_loss
-from irrepnet.train.metrics import METRIC_UNITS, Evaluation, evaluate
+from irrepnet.train.metrics import METRIC_UNITS, Evaluation, evaluate, not_finite_frames
 from irrepnet.train.model_from_data import fingerprint, model_from_data
 from irrepnet.train.run_folder import RunFolder
 from irrepnet.train.samples import LabelledGraphs, label_graphs, shuffled_batch, steps_per_epoch
@@ -190,9 +189,7 @@ def _refuse_nan(evaluation: Evaluation, items: list[LabelledGraphs], progress: P
     """Stop before a validation that is not finite can reach the log, the state or the best model."""
     if evaluation.loss is not None and math.isfinite(evaluation.loss):
         return
-    energies = evaluation.predicted.get("energy", np.zeros(0))
-    sick = [items[i].sources[0] for i in np.flatnonzero(~np.isfinite(energies))]
-    named = _listing(sick or [item.sources[0] for item in items])
+    named = _listing(evaluation.not_finite or [item.sources[0] for item in items])
     what = f"the validation loss is {evaluation.loss}"
     raise NonFiniteError(f"training stopped at step {progress.step}: {what} for {named}; {_WHAT_NOW}")
 
@@ -248,9 +245,7 @@ def _take_step(state: TrainState, batch: LabelledGraphs, settings: TrainingConfi
 
 def _blame(step: int, prediction: Prediction, batch: LabelledGraphs, loss: float, norm: float) -> str:
     """Name the frames with a prediction that is not finite; all frames of the batch when only the gradient is not."""
-    sick = ~prediction.energy.isfinite()
-    sick[batch.graph.batch[~prediction.forces.isfinite().all(dim=1)]] = True
-    frames = [source for source, is_sick in zip(batch.sources, sick.tolist(), strict=True) if is_sick]
+    frames = not_finite_frames(prediction, batch)
     what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
     return f"training stopped at step {step}: {what} for {_listing(frames or batch.sources)}; {_WHAT_NOW}"
 

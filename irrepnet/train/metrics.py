@@ -13,16 +13,27 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from irrepnet.data.elements import SYMBOLS
-from irrepnet.errors import DataError
+from irrepnet.errors import DataError, NonFiniteError
 from irrepnet.models.force_field import Prediction
 from irrepnet.train.config import LossConfig
 from irrepnet.train.losses import force_field_loss
 from irrepnet.train.samples import LabelledGraphs, batches
 
-__all__ = ["METRIC_UNITS", "ErrorRow", "ErrorSums", "Evaluation", "error_rows", "evaluate", "format_errors"]
+__all__ = [
+    "METRIC_UNITS",
+    "ErrorRow",
+    "ErrorSums",
+    "Evaluation",
+    "error_rows",
+    "evaluate",
+    "format_errors",
+    "not_finite_frames",
+    "refuse_not_finite",
+]
 
 METRIC_UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å^3"}
 _MILLI = 1000.0  # eV -> meV
+_MOST_NAMED = 10  # frames in a message
 
 
 @dataclass
@@ -91,6 +102,7 @@ class Evaluation:
         reference: Per label, the reference values: ``energy [frames]`` eV/atom, ``forces [atoms, 3]`` eV/Å.
         predicted: The same, from the model.
         species: Atomic number of every atom, in the order of ``forces``.
+        not_finite: Sources of the frames with a prediction that is NaN or infinite, labelled or not.
 
     Example:
         >>> values = {"energy": np.array([-1.0, -1.2])}
@@ -104,11 +116,23 @@ class Evaluation:
     reference: dict[str, NDArray[np.float64]]
     predicted: dict[str, NDArray[np.float64]]
     species: NDArray[np.int64]
+    not_finite: tuple[str, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers as JSON can hold them."""
         errors = {row.label: {"mae": row.mae, "rmse": row.rmse, "spread": row.spread} for row in error_rows(self)}
-        return {"num_frames": self.num_frames, "units": METRIC_UNITS, "metrics": self.metrics, "errors": errors}
+        return {
+            "num_frames": self.num_frames,
+            "num_values": self.num_values,
+            "units": METRIC_UNITS,
+            "metrics": self.metrics,
+            "errors": errors,
+        }
+
+    @property
+    def num_values(self) -> dict[str, int]:
+        """How many numbers of each label were compared."""
+        return {label: values.size for label, values in self.reference.items()}
 
 
 def evaluate(
@@ -149,6 +173,7 @@ def evaluate(
     weight = next(model.parameters())
     sums, parts = ErrorSums(), _Parts()
     total, num_frames = 0.0, 0
+    not_finite: list[str] = []
     for joined in batches(items, batch_size):
         if interrupted():
             return None
@@ -156,12 +181,50 @@ def evaluate(
         prediction = _detached(model(batch.graph, compute_stress=batch.stress is not None))
         sums.add_batch(prediction, batch)
         parts.add_batch(prediction, batch)
+        not_finite += not_finite_frames(prediction, batch)
         if loss is not None:
             total += force_field_loss(prediction, batch, loss).item() * batch.graph.num_graphs
         num_frames += batch.graph.num_graphs
     reference, predicted, species = parts.arrays()
     mean = None if loss is None else total / num_frames
-    return Evaluation(num_frames, mean, sums.metrics(), reference, predicted, species)
+    return Evaluation(num_frames, mean, sums.metrics(), reference, predicted, species, tuple(not_finite))
+
+
+def not_finite_frames(prediction: Prediction, batch: LabelledGraphs) -> list[str]:
+    """Return the sources of the structures with an energy, force or stress that is NaN or infinite.
+
+    Example:
+        >>> from irrepnet.data import Frame
+        >>> from irrepnet.train import label_graphs
+        >>> (item,) = label_graphs([Frame(species=[1], pos=[[0, 0, 0]], source="a.npz frame 0")], cutoff=1.0)
+        >>> not_finite_frames(Prediction(torch.tensor([torch.nan]), torch.zeros(1, 3), None), item)
+        ['a.npz frame 0']
+    """
+    sick = ~prediction.energy.isfinite()
+    sick[batch.graph.batch[~prediction.forces.isfinite().all(dim=1)]] = True
+    if prediction.stress is not None:
+        sick |= ~prediction.stress.isfinite().flatten(1).all(dim=1)
+    return [source for source, is_sick in zip(batch.sources, sick.tolist(), strict=True) if is_sick]
+
+
+def refuse_not_finite(evaluation: Evaluation) -> None:
+    """Raise where a prediction is not finite: such errors are no numbers to report.
+
+    Raises:
+        NonFiniteError: If a prediction is NaN or infinite; it names the frames.
+
+    Example:
+        >>> refuse_not_finite(Evaluation(1, None, {}, {}, {}, np.zeros(0, int), not_finite=("a.npz frame 3",)))
+        Traceback (most recent call last):
+        irrepnet.errors.NonFiniteError: predictions need to be finite; found NaN or infinity for a.npz frame 3; ...
+    """
+    sick = evaluation.not_finite
+    if sick:
+        more = f" and {len(sick) - _MOST_NAMED} more" if len(sick) > _MOST_NAMED else ""
+        raise NonFiniteError(
+            f"predictions need to be finite; found NaN or infinity for {', '.join(sick[:_MOST_NAMED])}{more}; "
+            "look at these frames and at the model's weights"
+        )
 
 
 def error_rows(evaluation: Evaluation) -> list[ErrorRow]:

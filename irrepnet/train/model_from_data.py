@@ -76,6 +76,6 @@ def fingerprint(frames: Iterable[Frame]) -> str:
     """
     digest = hashlib.sha256()
     for frame in frames:
-        for array in (frame.species, frame.pos, frame.cell, frame.energy, frame.forces, frame.stress):
+        for array in (frame.species, frame.pos, frame.cell, frame.pbc, frame.energy, frame.forces, frame.stress):
             digest.update(np.asarray(np.nan if array is None else array).tobytes())
     return digest.hexdigest()

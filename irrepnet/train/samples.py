@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -100,13 +101,17 @@ def _joined(labels: Sequence[Tensor | None]) -> Tensor | None:
 def batches(items: Sequence[LabelledGraphs], batch_size: int) -> Iterator[LabelledGraphs]:
     """Yield batches in the order of the items; the last one may be smaller.
 
+    Neighbours with other labels start a new batch, so that no label is lost and no result depends on ``batch_size``.
+
     Example:
         >>> items = label_graphs([Frame(species=[1], pos=[[0, 0, 0]])] * 5, cutoff=1.0)
         >>> [batch.graph.num_graphs for batch in batches(items, 2)]
         [2, 2, 1]
     """
-    for start in range(0, len(items), batch_size):
-        yield LabelledGraphs.collate(items[start : start + batch_size])
+    for _, alike in itertools.groupby(items, key=lambda item: [label is None for label in item._labels]):
+        run = list(alike)
+        for start in range(0, len(run), batch_size):
+            yield LabelledGraphs.collate(run[start : start + batch_size])
 
 
 def shuffled_batch(items: Sequence[LabelledGraphs], batch_size: int, step: int, seed: int) -> LabelledGraphs:

@@ -31,10 +31,10 @@ def test_every_promise_is_checked_and_kept():
     checks = check_model(small_model(), small_frame(cell=[[4, 0, 0], [1, 4, 0], [0, 1, 5]], pbc=True))
     assert all(check.passed for check in checks)
     assert [check.name for check in checks if check.dtype == "float64"] == [
-        "rotation", "inversion", "translation", "permutation",
+        "rotation", "inversion", "translation", "permutation", "smallest rms",
         "forces = -dE/dpos", "sum of forces = 0", "stress = dE/dstrain / V",
     ]  # fmt: skip
-    assert sum(check.dtype == "float32" for check in checks) == 4
+    assert sum(check.dtype == "float32" for check in checks) == 5
 
 
 def test_the_model_is_left_as_it_was():
@@ -49,6 +49,25 @@ def test_a_broken_model_fails_where_it_is_broken():
     failed = {(c.name, c.dtype) for c in check_model(FixedAxis(small_model().config), small_frame()) if not c.passed}
     assert {("rotation", "float64"), ("rotation", "float32"), ("forces = -dE/dpos", "float64")} <= failed
     assert ("translation", "float64") not in failed
+
+
+def test_a_model_of_zeros_proves_nothing_and_fails():
+    model = small_model()
+    torch.nn.init.zeros_(model.embedding)
+    failed = [check.name for check in check_model(model, small_frame(), trials=1) if not check.passed]
+    assert failed == ["smallest rms", "smallest rms"]
+
+
+def test_a_large_shift_hides_no_error():
+    """At -1e7 eV an energy that is off by 0.1 eV would be within 1e-4 of it."""
+
+    class Tilted(ForceField):
+        def forward(self, graph, *, compute_stress=False):
+            prediction = super().forward(graph, compute_stress=compute_stress)
+            return prediction._replace(energy=prediction.energy + 0.1 * graph.pos[0, 0].sin())
+
+    checks = check_model(Tilted(small_model(species_shifts=(-1e7, -1e7)).config), small_frame(), trials=3)
+    assert {"rotation", "translation"} <= {c.name for c in checks if not c.passed and c.dtype == "float32"}
 
 
 def test_an_open_structure_has_no_stress_to_check():
@@ -69,7 +88,7 @@ def test_the_command_prints_a_table_and_exits_0(tmp_path, capsys):
     assert main(["check-equivariance", str(tmp_path / "a.model"), "--trials", "2"]) == 0
     out = capsys.readouterr().out
     assert "27 atoms, 2 trials" in out
-    assert "all 11 checks passed" in out
+    assert "all 13 checks passed" in out
 
 
 def test_the_command_exits_1_when_a_check_fails(tmp_path, capsys, monkeypatch):

@@ -53,6 +53,20 @@ def test_units_from_the_file_or_declared(save):
         read_frames(save(text), units=Units(length="bohr"))
 
 
+def test_units_are_the_same_in_every_frame(save):
+    text = GOOD.replace("energy=-3", "energy=-3 energy_unit=Hartree length_unit=bohr")
+    assert len(read_frames(save(text.replace("energy=-2", "energy=-2 energy_unit=Ha")))) == 3
+    other = text.replace("energy=-2", "energy=-2 energy_unit=kcal/mol")
+    with pytest.raises(DataError, match=r"frame 1: energy unit was .* frame 0 as 'Hartree'; found 'kcal/mol' in the"):
+        read_frames(save(other))
+    late = GOOD.replace("energy=-1", "energy=-1 energy_unit=kcal/mol")
+    with pytest.raises(DataError, match=r"frame 2: energy unit was declared .* 'eV'; found 'kcal/mol' in the file"):
+        read_frames(save(late), units=Units())
+    slip = GOOD.replace("energy=-1", "energy=-1 energy_units=kcal/mol")
+    with pytest.raises(DataError, match=r"frame 2: units need .*; found 'energy_units'\. Did you mean 'energy_unit'\?"):
+        read_frames(save(slip), units=Units())
+
+
 def test_declared_keys(save):
     text = GOOD.replace("energy=", "REF_energy=").replace("forces:", "REF_forces:").replace("group=", "config=")
     keys = Keys(energy="REF_energy", forces="REF_forces", group="config")

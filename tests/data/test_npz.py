@@ -64,6 +64,19 @@ def test_declared_units_serve_a_file_that_says_nothing(save):
         read_frames(save(without=["length_unit"]))
 
 
+@pytest.mark.parametrize("text", [["kcal/mol"], b"kcal/mol", [b"kcal/mol"], [["kcal/mol"]]])
+def test_units_in_other_arrays_are_seen(save, text):
+    assert read_frames(save(energy_unit=text))[0].energy == read_frames(save(energy_unit="kcal/mol"))[0].energy
+    with pytest.raises(DataError, match="energy unit was declared 'eV'; found 'kcal/mol' in the file"):
+        read_frames(save(energy_unit=text), units=Units())
+
+
+@pytest.mark.parametrize(("slip", "meant"), [("force_unit", "forces_unit"), ("Energy_units", "energy_unit")])
+def test_slips_in_unit_names(save, slip, meant):
+    with pytest.raises(DataError, match=rf"water.npz: units need .* found '{slip}'\. Did you mean '{meant}'\? Rename"):
+        read_frames(save(**{slip: "kcal/mol"}), units=Units())
+
+
 def test_contradicting_and_unknown_units(save):
     match = r"water.npz: energy unit was declared 'eV'; found 'kcal/mol' in the file; declare what the file says"
     with pytest.raises(DataError, match=match):

@@ -1,8 +1,10 @@
+import errno
 import json
 import os
 import pickle
 import signal
 import stat
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -60,6 +62,14 @@ class TestRoundTrip:
         from safetensors.torch import load_file
 
         assert same(load_file(file), OLD)
+
+    def test_every_length_of_the_header(self, tmp_path):
+        first_bytes = set()
+        for length in range(264):
+            save_tensors(tmp_path / "a", OLD, {"note": "x" * length})
+            assert load_tensors(tmp_path / "a")[1] == {"note": "x" * length}
+            first_bytes.add((tmp_path / "a").read_bytes()[0])
+        assert 0x80 in first_bytes  # as a pickle begins
 
     def test_metadata_that_is_not_json(self, tmp_path, file):
         with pytest.raises(CheckpointError, match=r"metadata must be what JSON can hold; .*Tensor.*; convert it"):
@@ -241,6 +251,50 @@ class TestWriteAtomic:
         (tmp_path / "plain").write_bytes(b"")
         write_atomic(tmp_path / "a", b"")
         assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+    @pytest.mark.parametrize("mode", [0o600, 0o644, 0o666, 0o440])
+    def test_mode_of_an_old_file_is_kept(self, tmp_path, mode):
+        (tmp_path / "a").write_bytes(b"old")
+        (tmp_path / "a").chmod(mode)
+        write_atomic(tmp_path / "a", b"new")
+        assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == mode
+        assert (tmp_path / "a").read_bytes() == b"new"
+
+    @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+    def test_what_is_no_file_is_left_alone(self, tmp_path, make):
+        make(tmp_path / "a")
+        before = (tmp_path / "a").stat()
+        (tmp_path / "link").symlink_to(tmp_path / "a")
+        for name in ("a", "link"):
+            with pytest.raises(CheckpointError, match=r"by replacing it; .*a is no regular file; give another name"):
+                write_atomic(tmp_path / name, b"x")
+        assert (tmp_path / "a").stat() == before
+
+    def test_a_mount_without_locks(self, tmp_path, monkeypatch):
+        leftover = tmp_path / ".a.0123abcd.tmp"
+        leftover.touch()
+
+        def no_lock(*args):
+            raise OSError(errno.ENOSYS, "Function not implemented")
+
+        monkeypatch.setattr(module.fcntl, "flock", no_lock)
+        write_atomic(tmp_path / "a", b"x")
+        assert (tmp_path / "a").read_bytes() == b"x"
+        assert leftover.exists()  # its writer may be at work
+
+    @pytest.mark.parametrize(("code", "harmless"), [(errno.EINVAL, True), (errno.ENOTSUP, True), (errno.EIO, False)])
+    def test_a_mount_without_fsync_of_folders(self, tmp_path, monkeypatch, code, harmless):
+        real = os.fsync
+
+        def fsync(descriptor):
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise OSError(code, "of the folder")
+            real(descriptor)
+
+        monkeypatch.setattr(os, "fsync", fsync)
+        with nullcontext() if harmless else pytest.raises(OSError, match="of the folder"):
+            write_atomic(tmp_path / "a", b"x")
+        assert (tmp_path / "a").read_bytes() == b"x"
 
     def test_symbolic_link_is_followed(self, tmp_path):
         (tmp_path / "link").symlink_to(tmp_path / "real")

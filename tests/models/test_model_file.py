@@ -7,7 +7,7 @@ import torch
 from models.toys import FRAMES, graph_of, toy_model
 
 from irrepnet.errors import CheckpointError, ConfigError
-from irrepnet.models import MODELS, build_model, kind_of, load_model, load_tensors, save_model, save_tensors
+from irrepnet.models import MODELS, build_model, kind_of, load_model, load_tensors, registry, save_model, save_tensors
 
 
 @pytest.fixture
@@ -70,6 +70,11 @@ class TestRefusal:
             ),
             (lambda t, m: m.update(kind=["force_field"]), "cannot build"),
             (lambda t, m: m.update(config=[]), "cannot build"),
+            (lambda t, m: m.update(extra=7), "needs names and values as extra; found 7; copy it again"),
+            (lambda t, m: m["config"].update(irreps_hidden="90000000000x0e"), "dimension of at most 10000; found 9000"),
+            (lambda t, m: m["config"].update(num_layers=10**9), "less than or equal to 100"),
+            (lambda t, m: m["config"].update(num_basis=10**12), "less than or equal to 10000"),
+            (lambda t, m: m["config"].update(radial_hidden=[10**12]), "less than or equal to 10000"),
             (lambda t, m: m["config"].update(colour="red"), "cannot build: .*(?s:.)*colour"),
             (lambda t, m: m["config"].update(irreps_hidden="4x0f"), "cannot build: .*(?s:.)*irreps_hidden"),
             (lambda t, m: m["config"].update(species=["H", "Q"]), "cannot build: .*(?s:.)*species"),
@@ -90,6 +95,20 @@ class TestRefusal:
     def test_a_file_that_does_not_fit_itself(self, file, change, message):
         rewrite(file, change)
         with pytest.raises(CheckpointError, match=message):
+            load_model(file)
+
+    @pytest.mark.parametrize("metadata", [[1, 2], "x", None, 7])
+    def test_metadata_without_names(self, file, metadata):
+        save_tensors(file, {}, metadata)
+        with pytest.raises(CheckpointError, match=r"is not a model file \(it holds .*\); give the run's"):
+            load_model(file)
+
+    def test_too_little_memory(self, file, monkeypatch):
+        def allocate(kind, config):
+            raise RuntimeError("not enough memory: you tried to allocate 360000000000 bytes")
+
+        monkeypatch.setattr(registry, "build_model", allocate)
+        with pytest.raises(CheckpointError, match=r"cannot build: not enough memory"):
             load_model(file)
 
     def test_damage(self, file):
