@@ -4,12 +4,12 @@ The library speaks PyTorch's stable ABI, so one binary serves every PyTorch from
 compiler, or without PyTorch in sight (pip's isolated builds), the install is pure Python: it works, and
 `irrepnet doctor` says why it has no library.
 
-IRREPNET_NO_EXT=1 skips the library; IRREPNET_REQUIRE_EXT=1 turns a missing one into an error.
+IRREPNET_NO_EXT=1 skips the library; IRREPNET_REQUIRE_EXT=1 turns a missing one into an error. 0 is as good as unset.
 """
 
 import json
 import os
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import shorten
@@ -21,33 +21,42 @@ from setuptools.command.build_ext import build_ext
 OLDEST_TORCH = (2, 10)
 
 
+def is_set(switch):
+    """Whether an environment variable is switched on."""
+    return os.environ.get(switch, "") not in ("", "0")
+
+
 class BuildLibrary(build_ext):
     """Build the library, or leave a note beside the package that says why there is none."""
 
     def run(self):
         """Build, or note why not; only IRREPNET_REQUIRE_EXT makes that an error."""
+        inplace = self.inplace  # setuptools clears it while it builds, and sets it again only if that succeeds
         reason = self.prepare()
         if reason is None:
             try:
                 super().run()
             except Exception as error:  # whatever a compiler does, Python alone still serves
                 reason = f"its build failed ({shorten(str(error), 120, placeholder=' ...')}; pip -v shows more)"
-        self.leave_note(Path("irrepnet") if self.inplace else Path(self.build_lib, "irrepnet"), reason)
+        self.leave_note(Path("irrepnet") if inplace else Path(self.build_lib, "irrepnet"), reason)
         if reason is None:
             return
-        if os.environ.get("IRREPNET_REQUIRE_EXT"):
+        if is_set("IRREPNET_REQUIRE_EXT"):
             raise RuntimeError(f"IRREPNET_REQUIRE_EXT is set, but irrepnet has no op library: {reason}")
         self.warn(f"irrepnet is installed without its op library: {reason}")
         self.extensions = self.distribution.ext_modules = []
 
     def prepare(self):
         """Point the compiler to PyTorch; return why that cannot be done, or None."""
-        if os.environ.get("IRREPNET_NO_EXT"):
+        if is_set("IRREPNET_NO_EXT"):
             return "it was built with IRREPNET_NO_EXT"
         torch = find_spec("torch")
         if torch is None:
             return "PyTorch was not in sight of its build (pip builds in isolation unless given --no-build-isolation)"
-        found = version("torch")
+        try:
+            found = version("torch")
+        except PackageNotFoundError:
+            return f"the PyTorch in sight of its build, {torch.origin}, was not installed and has no version"
         if tuple(int(part) for part in found.split(".")[:2]) < OLDEST_TORCH:
             return f"its build needs PyTorch {'.'.join(map(str, OLDEST_TORCH))} or newer and found {found}"
         folder = Path(torch.submodule_search_locations[0])

@@ -18,6 +18,15 @@ import importlib.util as util
 real = util.find_spec
 util.find_spec = lambda name, package=None: None if name == "torch" else real(name, package)
 """
+HIDE_TORCH_VERSION = """
+import importlib.metadata as metadata
+real = metadata.version
+def version(name):
+    if name == "torch":
+        raise metadata.PackageNotFoundError(name)
+    return real(name)
+metadata.version = version
+"""
 USE = """
 import torch, irrepnet
 from irrepnet.ops import library_status, spherical_harmonics
@@ -133,6 +142,20 @@ def test_an_editable_build_leaves_its_note_in_the_tree(tree):
     assert process.returncode == 0, process.stderr
     assert not (tree / "irrepnet" / "_ops.abi3.so").exists()
     assert "IRREPNET_NO_EXT" in (tree / "irrepnet" / "_build_info.json").read_text()
+
+
+def test_an_editable_build_that_fails_leaves_no_stale_library(tree):
+    process = run("setup.py", "-q", "build_ext", "--inplace", cwd=tree, IRREPNET_NO_EXT="0", **BROKEN)
+    assert process.returncode == 0, process.stderr
+    assert not (tree / "irrepnet" / "_ops.abi3.so").exists()
+    assert "its build failed (" in (tree / "irrepnet" / "_build_info.json").read_text()
+
+
+def test_a_pytorch_without_a_version_is_a_reason(tree, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(HIDE_TORCH_VERSION)
+    process = run("setup.py", "-q", "build_ext", "--inplace", cwd=tree, PYTHONPATH=str(tmp_path))
+    assert process.returncode == 0, process.stderr
+    assert "was not installed and has no version" in (tree / "irrepnet" / "_build_info.json").read_text()
 
 
 def test_source_distribution_holds_all_sources(tree):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
+from irrepnet.cli.data_file import add_reading_option, read_data
+
 __all__ = ["add_parser", "run"]
 
 
@@ -20,6 +22,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument(
         "--data", metavar="FILE", help="check on the first frame of FILE (default: an example structure)"
     )
+    add_reading_option(parser)
     parser.add_argument("--trials", type=int, default=10, metavar="N", help="random transformations of each kind (10)")
     parser.set_defaults(run=run)
 
@@ -27,11 +30,18 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from irrepnet.cli.checks import check_model, example_frame, format_checks
-    from irrepnet.data.formats import read_frames
+    from irrepnet.data.validation import validate_frames
+    from irrepnet.errors import ConfigError
     from irrepnet.models.checkpoint import load_model
 
+    if arguments.data is None and arguments.overrides:
+        raise ConfigError("--set says how to read --data FILE; found no --data; add it, or leave --set out")
     model: Any = load_model(arguments.model)
-    frame = example_frame(model) if arguments.data is None else read_frames(arguments.data)[0]
+    if arguments.data is None:
+        frame = example_frame(model)
+    else:
+        frame = read_data(arguments.data, arguments.overrides, command="check-equivariance")[0]
+        validate_frames([frame], require=(), known_species=model.atomic_numbers)
     checks = check_model(model, frame, trials=arguments.trials)
     print(f"{arguments.model} on {frame.source}, {len(frame)} atoms, {arguments.trials} trials of each kind\n")
     print(format_checks(checks))

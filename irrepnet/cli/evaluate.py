@@ -7,6 +7,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from irrepnet.cli.data_file import add_reading_option, read_data
+
 __all__ = ["add_parser", "run"]
 
 
@@ -20,15 +22,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("model", metavar="MODEL", help="model file, DIR/best.model")
     parser.add_argument("data", metavar="DATA", help="npz or extxyz file, or package:water_xtb/heldout.npz")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers to FILE")
-    parser.add_argument(
-        "--set",
-        metavar="data.b=c",
-        action="append",
-        default=[],
-        dest="overrides",
-        help="how to read DATA, as in the data section of a configuration: data.format, data.keys.forces, "
-        "data.units.energy, data.train_groups (the groups to take), ...",
-    )
+    add_reading_option(parser)
     parser.add_argument(
         "--labels", default="energy,forces", metavar="L", help="labels that every frame needs to have (energy,forces)"
     )
@@ -42,12 +36,9 @@ def run(arguments: argparse.Namespace) -> int:
     from irrepnet.data.validation import validate_frames
     from irrepnet.errors import ConfigError
     from irrepnet.models.checkpoint import load_model, write_atomic
-    from irrepnet.train.config import DataConfig
-    from irrepnet.train.config_file import apply_overrides, parse_overrides, validate_section
     from irrepnet.train.devices import usable_device
     from irrepnet.train.metrics import error_rows, evaluate, format_errors, refuse_not_finite
     from irrepnet.train.samples import label_graphs
-    from irrepnet.train.splits import load_frames
 
     if arguments.batch_size < 1:
         raise ConfigError(f"--batch-size needs a number above 0; found {arguments.batch_size}")
@@ -56,16 +47,8 @@ def run(arguments: argparse.Namespace) -> int:
         if target.is_dir() or not target.parent.is_dir():
             found = "a folder" if target.is_dir() else f"no folder {target.parent}"
             raise ConfigError(f"--json needs a file to write; found {found}; write for example --json errors.json")
-    tree: dict[str, Any] = {"data": {"train": arguments.data}}
-    changes = parse_overrides(arguments.overrides)
-    for keys in changes:
-        if keys[0] != "data":
-            raise ConfigError(
-                f"--set {'.'.join(keys)}: eval knows the data section only; write for example data.keys.forces=F"
-            )
-    apply_overrides(tree, changes)
     model: Any = load_model(arguments.model, usable_device(arguments.device))
-    frames = load_frames(validate_section(DataConfig, tree["data"], source="--set data"))
+    frames = read_data(arguments.data, arguments.overrides, command="eval")
     for finding in validate_frames(frames, require=arguments.labels.split(","), known_species=model.atomic_numbers):
         print(f"note: {finding}")
     evaluation = evaluate(model, label_graphs(frames, model.cutoff), batch_size=arguments.batch_size)

@@ -32,9 +32,11 @@ def read_extxyz(file: Path, label: str, keys: Keys, units: Units | None) -> list
         label: Its name in messages.
         keys: What it calls energy, forces, stress and group; positions, species and cell have fixed names.
         units: What it measures in; None if its first comment line says so (``energy_unit=eV length_unit=angstrom``).
+            What later frames say has to be the same.
 
     Raises:
-        DataError: If ase is not installed, the file cannot be read or loses something, a name or unit is missing.
+        DataError: If ase is not installed, the file cannot be read or loses something, a name or unit is missing, or
+            frames differ in their units.
 
     Example:
         >>> import tempfile

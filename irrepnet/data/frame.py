@@ -19,7 +19,8 @@ Array = NDArray[np.float64]
 class Frame:
     """One structure and what is known of it, in numpy; anything array-like is taken and kept as float64 or int64.
 
-    Shapes are checked here; :func:`~irrepnet.data.validate_frames` checks the values.
+    Shapes, kinds and the cell are checked here; :func:`~irrepnet.data.validate_frames` checks the other values. Tensors
+    are detached.
 
     Args:
         species: Atomic numbers, shape ``[N]``.
@@ -35,7 +36,8 @@ class Frame:
 
     Raises:
         ShapeError: If a shape does not fit the number of atoms.
-        DataError: If something is not numbers, or there are periods without a cell.
+        DataError: If something is not real numbers, ``pbc`` is not bool, the cell is not finite, or there are periods
+            without a cell.
 
     Example:
         >>> frame = Frame(species=[8, 1, 1], pos=[[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]], energy=-2056.3)
@@ -59,12 +61,14 @@ class Frame:
         num_atoms = len(species)
         self._set("species", species)
         self._set("pos", self._numbers("pos", self.pos, (num_atoms, 3)))
-        self._set("pbc", np.array(np.broadcast_to(np.asarray(self.pbc, dtype=bool), 3)))
+        self._set("pbc", self._bools("pbc", self.pbc))
         for name, shape in (("cell", (3, 3)), ("forces", (num_atoms, 3)), ("stress", (3, 3))):
             if getattr(self, name) is not None:
                 self._set(name, self._numbers(name, getattr(self, name), shape))
         if self.energy is not None:
             self._set("energy", float(self._numbers("energy", self.energy, ())))
+        if self.cell is not None and not np.isfinite(self.cell).all():
+            raise DataError(f"{self.source}: cell needs finite numbers; found {self.cell.tolist()}")
         if self.cell is None and self.pbc.any():
             raise DataError(f"{self.source}: pbc {self.pbc.tolist()} needs a cell; found None; give cell, or pbc=False")
 
@@ -75,12 +79,27 @@ class Frame:
     def _set(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
-    def _numbers(self, name: str, value: ArrayLike, shape: tuple[int | None, ...], dtype: Any = np.float64) -> Any:
+    def _array(self, name: str, value: Any, kinds: str, wanted: str) -> NDArray[Any]:
+        """Return the value as an array of one of some kinds of dtype, which numpy names by a letter."""
         try:
-            array = np.asarray(value)
-            exact = array.astype(dtype)
-        except (TypeError, ValueError) as error:
-            raise DataError(f"{self.source}: {name} needs numbers; found {value!r:.80}") from error
+            array = np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise DataError(f"{self.source}: {name} needs {wanted}; found {value!r:.80}") from error
+        if array.dtype.kind not in kinds:
+            raise DataError(f"{self.source}: {name} needs {wanted}; found {value!r:.80} of dtype {array.dtype}")
+        return array
+
+    def _bools(self, name: str, value: ArrayLike) -> NDArray[np.bool_]:
+        array = self._array(name, value, "biu", "one bool or three")
+        if array.shape not in ((), (3,)):
+            raise ShapeError(f"{self.source}: {name} needs one bool or three; found shape {list(array.shape)}")
+        if not np.isin(array, (0, 1)).all():
+            raise DataError(f"{self.source}: {name} needs one bool or three; found {array.tolist()}")
+        return np.broadcast_to(array, 3).astype(bool)
+
+    def _numbers(self, name: str, value: ArrayLike, shape: tuple[int | None, ...], dtype: Any = np.float64) -> Any:
+        array = self._array(name, value, "biuf", "numbers")
+        exact = array.astype(dtype)
         if dtype is np.int64 and array.dtype.kind not in "iu" and array.size:
             raise DataError(f"{self.source}: {name} needs integers (atomic numbers); found dtype {array.dtype}")
         if len(shape) != exact.ndim or any(

@@ -110,7 +110,7 @@ def _check_labels(frame: Frame, require: Collection[str]) -> None:
 
 
 def _check_finite(frame: Frame) -> None:
-    for name in ("pos", "cell", *_LABELS):
+    for name in ("pos", *_LABELS):  # a Frame has looked at its cell
         value = getattr(frame, name)
         if value is None or np.isfinite(value).all():
             continue

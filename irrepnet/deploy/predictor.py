@@ -28,7 +28,8 @@ class Predictor:
     atom has moved by half the skin, or species, cell or periods have changed; the predictions are the same.
 
     Args:
-        model: A force field, or the path of a ``*.model`` file.
+        model: A force field, or the path of a ``*.model`` file. A force field is used itself, not a copy: it moves to
+            ``device`` and into evaluation mode. To go on training it, call ``model.train()`` or give a deepcopy.
         device: Where it runs.
         skin: Å.
 
@@ -68,10 +69,11 @@ class Predictor:
 
         Raises:
             ShapeError: If shapes do not fit each other.
-            DataError: If positions are not finite, atoms coincide, the cell is singular, or an element is unknown.
+            DataError: If something is not real numbers or not finite, atoms coincide, the cell is singular, or an
+                element is unknown.
         """
-        own_pbc = np.array(pbc, dtype=bool)  # a copy, as Frame makes of the others: callers change arrays in place
-        frame = Frame(species=species, pos=pos, cell=cell, pbc=own_pbc, source="structure")  # type: ignore[arg-type]
+        # Frame copies every array: callers change theirs in place.
+        frame = Frame(species=species, pos=pos, cell=cell, pbc=pbc, source="structure")  # type: ignore[arg-type]
         graph = self._graph(frame)
         has_stress = frame.cell is not None and bool(frame.pbc.any()) and np.linalg.det(frame.cell) != 0
         return self.model(graph, compute_stress=has_stress)

@@ -286,7 +286,7 @@ def load_model(path: str | os.PathLike[str], device: str | torch.device = "cpu")
         raise CheckpointError(f"{path} needs names and values as extra; found {metadata['extra']!r:.60}; copy it again")
     try:
         with torch.random.fork_rng(devices=[]):  # the weights that are drawn are thrown away
-            model = build_model(metadata["kind"], metadata["config"])
+            model: Any = build_model(metadata["kind"], metadata["config"])
     except (ValueError, TypeError, RuntimeError) as error:  # pydantic's ValidationError; too little memory
         reader = f"irrepnet {irrepnet.__version__}"
         raise CheckpointError(

@@ -76,9 +76,7 @@ class ForceFieldConfig(BaseModel):
     irreps_hidden: Annotated[str, AfterValidator(_readable_irreps)] = Field(
         "16x0e+16x1o", description="node features between layers; entries that cannot reach the energy are left out"
     )
-    num_layers: int = Field(
-        3, gt=0, le=100, description="number of convolutions; an atom sees num_layers * cutoff far"
-    )
+    num_layers: int = Field(3, gt=0, le=100, description="number of convolutions; an atom sees num_layers * cutoff far")
     num_basis: int = Field(8, gt=0, le=_MOST_FEATURES, description="number of Bessel functions of the edge length")
     radial_hidden: tuple[_Width, ...] = Field((32, 32), description="widths of the radial networks' hidden layers")
     readout_hidden: tuple[_Width, ...] = Field((16,), description="widths of the energy readout's hidden layers")

@@ -66,6 +66,11 @@ class Activation(nn.Module):
         self._modules_among_acts = nn.ModuleList(act for act in acts if isinstance(act, nn.Module))
         self._runs = _runs([(entry.dim, act) for entry, act in pairs], second_moment)
 
+    @property
+    def paths(self) -> list[tuple[int, Irrep, Function | None]]:
+        """Multiplicity, irrep and function (as given, without its factor) of each entry of ``irreps_in``."""
+        return [(mul, ir, act) for (mul, ir), act in zip(self.irreps_in, self.acts, strict=True)]
+
     def forward(self, features: Tensor, dim: int = -1) -> Tensor:
         """Apply the functions.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -47,13 +48,9 @@ class BesselBasis(nn.Module):
             raise ConfigError(f"BesselBasis needs an integer num_basis >= 1; got {num_basis!r}. Take 8.")
         self.cutoff = check_cutoff(cutoff)
         self.num_basis = num_basis
-        # sin(k x) = sin(x) (sum of cos(m x) over m = k-1, k-3, ..., 1-k). Small integers, exact in every dtype.
-        chebyshev = torch.zeros(num_basis, num_basis)
-        for k in range(1, num_basis + 1):
-            for m in range(1 - k, k, 2):
-                chebyshev[abs(m), k - 1] += 1
+        chebyshev, order = _constants(num_basis, like=torch.empty(0))
         self.register_buffer("chebyshev", chebyshev, persistent=False)
-        self.register_buffer("order", torch.arange(num_basis, dtype=chebyshev.dtype), persistent=False)
+        self.register_buffer("order", order, persistent=False)
 
     def forward(self, edge_len: Tensor) -> Tensor:
         """Evaluate the functions.
@@ -70,9 +67,24 @@ class BesselBasis(nn.Module):
         norm = math.sqrt(2 / self.cutoff) * math.pi / self.cutoff
         return ratios * (norm * _sinc(x)).unsqueeze(-1)
 
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> BesselBasis:
+        """Move, and make the constants anew: ``to_empty`` would leave them without values."""
+        super()._apply(fn, recurse)
+        self.chebyshev, self.order = _constants(self.num_basis, like=self.chebyshev)
+        return self
+
     def extra_repr(self) -> str:
         """Name the arguments in ``repr``."""
         return f"cutoff={self.cutoff}, num_basis={self.num_basis}"
+
+
+def _constants(num_basis: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the coefficients ``[K, K]`` of sin(k x) = sin(x) (sum of cos(m x) over m = k-1, k-3, ..., 1-k), and m."""
+    rows = [
+        [(2 if m else 1) if m < k and (k - m) % 2 else 0 for k in range(1, num_basis + 1)] for m in range(num_basis)
+    ]
+    chebyshev = torch.tensor(rows, dtype=like.dtype, device=like.device)  # small integers, exact in every dtype
+    return chebyshev, torch.arange(num_basis, dtype=like.dtype, device=like.device)
 
 
 def _sinc(x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-from irrepnet.errors import ConfigError, ShapeError
+from irrepnet.errors import ConfigError, DtypeError, ShapeError
 from irrepnet.nn.envelope import PolynomialEnvelope
 from irrepnet.nn.radial_basis import BesselBasis
 from irrepnet.nn.second_moment import second_moment_factor
@@ -81,9 +81,15 @@ class RadialNetwork(nn.Module):
 
         Raises:
             ShapeError: If ``edge_len`` is not ``[E]``.
+            DtypeError: If lengths and weights differ in dtype.
         """
         if edge_len.ndim != 1:
             raise ShapeError(f"RadialNetwork needs edge_len [E]; got {list(edge_len.shape)}. Give one length per edge.")
+        if edge_len.dtype != self.weights[0].dtype:
+            raise DtypeError(
+                f"RadialNetwork needs edge_len and weights of one dtype; got edge_len {str(edge_len.dtype)[6:]}, "
+                f"weights {str(self.weights[0].dtype)[6:]}. Move them with .to(...)."
+            )
         x = self.basis(edge_len)  # [E, num_basis]
         *first, last = zip(self.weights, self._factors, strict=True)
         for weight, factor in first:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from types import BuiltinFunctionType, FunctionType
 
 import torch
 from torch import Tensor
@@ -37,8 +38,9 @@ def second_moment_factor(f: Function, method: str = "exact") -> float:
     if method not in _SAMPLES:
         hint = did_you_mean(str(method), _SAMPLES)
         raise ConfigError(f"second_moment needs one of {', '.join(_SAMPLES)}; got {method!r}.{hint}")
-    # A module may change or hold tensors, so only plain functions are remembered.
-    return _factor(f, method) if isinstance(f, torch.nn.Module) else _remembered_factor(f, method)
+    # A module or another callable object may change, so only plain functions are remembered.
+    plain = isinstance(f, (FunctionType, BuiltinFunctionType))
+    return _remembered_factor(f, method) if plain else _factor(f, method)
 
 
 def _factor(f: Function, method: str) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -109,8 +109,8 @@ class Linear(WeightedMap):
         self.weight_index_slices = [
             WeightSlice(where, self.instructions[i].path_shape) for i, where in self._weight_slices.items()
         ]
-        reached = {ins.i_out for ins in self.instructions if 0 not in ins.path_shape}
-        self.register_buffer("output_mask", output_mask(irreps_out, reached), persistent=False)
+        mask = output_mask(irreps_out, self.instructions, like=torch.empty(0))
+        self.register_buffer("output_mask", mask, persistent=False)
 
     def forward(self, features: Tensor, weight: Tensor | None = None, bias: Tensor | None = None) -> Tensor:
         """Mix channels.
@@ -119,14 +119,15 @@ class Linear(WeightedMap):
             features: Shape ``[..., irreps_in.dim]``, or ``[..., f_in, irreps_in.dim]``.
             weight: Where the module has none of its own: ``[weight_numel]`` if they are shared, else
                 ``[..., weight_numel]``; with f axes ``[..., f_in, f_out, weight_numel]``.
-            bias: Likewise, ``[bias_numel]``, ``[..., bias_numel]`` or ``[..., f_out, bias_numel]``.
+            bias: Likewise, ``[bias_numel]``, ``[..., bias_numel]`` or ``[..., f_out, bias_numel]``; leading axes
+                broadcast.
 
         Returns:
             Shape ``[..., irreps_out.dim]``, or ``[..., f_out, irreps_out.dim]``.
 
         Raises:
             ShapeError: If a shape does not fit.
-            DtypeError: If features and weights are not of one dtype and device.
+            DtypeError: If features, weights and bias are not of one dtype and device.
             RuntimeError: If weights or biases are needed and none are given.
         """
         if not isinstance(features, Tensor) or not features.is_floating_point():
@@ -141,7 +142,7 @@ class Linear(WeightedMap):
             )
         batch = features.shape[: features.ndim - len(needed)]
         weights = self._weights(weight) if self.weight_numel > 0 else features.new_zeros(*self._weight_prefix, 0)
-        _same_kind(self._name(), features, weights)
+        _same_kind(self._name(), features, "weights", weights)
         if not self.shared_weights:
             batch = torch.broadcast_shapes(batch, weights.shape[: -1 - len(self._weight_prefix)])
             features = features.expand(*batch, *needed)
@@ -160,16 +161,17 @@ class Linear(WeightedMap):
             W = W.transpose(-3, -2).flatten(-4, -3).flatten(-2, -1)  # [(rows,) f_in * mul_in, f_out * mul_out]
             z, out = blocks[blocks_in[ins.i_in]] @ W, blocks_out[ins.i_out]
             sums[out] = sums[out] + z if out in sums else z
-        self._add_biases(sums, blocks_out, bias, rows)
+        if self.bias_numel > 0:
+            # In autocast the products have its dtype; adding a bias does not change that.
+            dtype = next(iter(sums.values())).dtype if sums else features.dtype
+            self._add_biases(sums, blocks_out, self._bias(bias, features, batch).to(dtype), rows)
         split = {block: _split(z, f_out) for block, z in sums.items()}
         like = features.new_empty(rows * f_out, 0)
         shape = batch if self.f_out is None else (*batch, self.f_out)
         return join(split, self.irreps_out.dim, like).reshape(*shape, self.irreps_out.dim)
 
-    def _add_biases(self, sums: dict[Block, Tensor], blocks_out: list[Block], bias: Tensor | None, rows: int) -> None:
-        """Add the biases to the scalars, in place of ``sums``."""
-        if self.bias_numel == 0:
-            return
+    def _bias(self, bias: Tensor | None, features: Tensor, batch: tuple[int, ...]) -> Tensor:
+        """Return the biases to use, those given or the module's own, checked: ``[rows or 1, f_out, bias_numel]``."""
         bias = self.bias if bias is None else bias
         if bias is None:
             raise RuntimeError(
@@ -179,15 +181,33 @@ class Linear(WeightedMap):
         needed = (*self._weight_prefix[1:], self.bias_numel)
         if tuple(bias.shape[-len(needed) :]) != needed:
             raise ShapeError(f"{self._name()} needs bias [..., {', '.join(map(str, needed))}]; got {list(bias.shape)}.")
+        _same_kind(self._name(), features, "bias", bias)
+        leading = bias.shape[: bias.ndim - len(needed)]
+        if not leading:
+            return bias.reshape(1, -1, self.bias_numel)
+        pairs = zip(reversed(leading), reversed(batch), strict=False)
+        if len(leading) > len(batch) or not all(size in (1, rows) for size, rows in pairs):
+            raise ShapeError(
+                f"{self._name()} needs a bias whose leading axes broadcast to {list(batch)}; got {list(bias.shape)}."
+            )
+        return bias.expand(*batch, *needed).reshape(math.prod(batch), -1, self.bias_numel)
+
+    def _add_biases(self, sums: dict[Block, Tensor], blocks_out: list[Block], bias: Tensor, rows: int) -> None:
+        """Add the biases ``[rows or 1, f_out, bias_numel]`` to the scalars, in place of ``sums``."""
         start = 0
         for ins in self.instructions:
             if ins.i_in >= 0 or 0 in ins.path_shape:
                 continue
             out, end = blocks_out[ins.i_out], start + ins.path_shape[0]
-            b = bias[..., start:end]
-            b = b.reshape(*([-1, 1] if b.ndim > len(needed) else [1, 1]), (self.f_out or 1) * ins.path_shape[0])
+            b = bias[..., start:end].flatten(1).unsqueeze(1)  # [rows or 1, component = 1, f_out * mul_out]
             sums[out] = sums[out] + b if out in sums else b.expand(rows, 1, b.shape[-1])
             start = end
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Linear:
+        """Move parameters, and make the mask anew: ``to_empty`` would leave it without values."""
+        super()._apply(fn, recurse)
+        self.output_mask = output_mask(self.irreps_out, self.instructions, like=self.output_mask)
+        return self
 
     def __repr__(self) -> str:
         entries = zip(self.irreps_out, self.irreps_out.slices(), strict=True)
@@ -252,12 +272,13 @@ def _split(z: Tensor, f: int) -> Tensor:
     return z if f == 1 else z.unflatten(2, (f, -1)).transpose(1, 2).flatten(0, 1)
 
 
-def _same_kind(name: str, features: Tensor, weights: Tensor) -> None:
-    """Raise unless features and weights can be multiplied."""
-    if torch.is_autocast_enabled(features.device.type):
+def _same_kind(name: str, features: Tensor, other: str, operand: Tensor) -> None:
+    """Raise unless features and the other operand can be used together."""
+    device = features.device.type
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):  # the meta device has none
         return
-    if (features.dtype, features.device) != (weights.dtype, weights.device):
+    if (features.dtype, features.device) != (operand.dtype, operand.device):
         raise DtypeError(
-            f"{name} needs features and weights of one dtype on one device; got features {str(features.dtype)[6:]} on "
-            f"{features.device}, weights {str(weights.dtype)[6:]} on {weights.device}. Move them with .to(...)."
+            f"{name} needs features and {other} of one dtype on one device; got features {str(features.dtype)[6:]} on "
+            f"{features.device}, {other} {str(operand.dtype)[6:]} on {operand.device}. Move them with .to(...)."
         )

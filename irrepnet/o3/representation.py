@@ -52,6 +52,10 @@ class Representation:
     def D_from_quaternion(self, q: torch.Tensor, k: torch.Tensor | None = None) -> torch.Tensor:
         """Return the matrix that represents the rotation of a quaternion.
 
+        The derivative is finite but may be wrong at beta = 0 and pi (at the identity and every rotation about y): the
+        way leads through Euler angles, which are arbitrary there, with derivatives taken as 0. Elsewhere it is right.
+        To differentiate there, go round the point by a fixed rotation S: D(R) = D(R S^T) D(S).
+
         Args:
             q: Quaternions (w, x, y, z) of any length but zero, shape ``[..., 4]``.
             k: Number of inversions, shape ``[...]``; none by default.
@@ -75,6 +79,10 @@ class Representation:
     def D_from_axis_angle(self, axis: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
         """Return the matrix that represents a rotation about an axis.
 
+        The derivative is finite but may be wrong at beta = 0 and pi (at the identity and every rotation about y): the
+        way leads through Euler angles, which are arbitrary there, with derivatives taken as 0. Elsewhere it is right.
+        To differentiate there, go round the point by a fixed rotation S: D(R) = D(R S^T) D(S).
+
         Args:
             axis: Directions of any length but zero, shape ``[..., 3]``.
             angle: Right-handed angles, radians, shape ``[...]``.
@@ -97,6 +105,10 @@ class Representation:
 
     def D_from_matrix(self, R: torch.Tensor) -> torch.Tensor:
         """Return the matrix that represents ``R``; where det R < 0 it represents inversion times a rotation.
+
+        The derivative is finite but may be wrong at beta = 0 and pi (at the identity and every rotation about y): the
+        way leads through Euler angles, which are arbitrary there, with derivatives taken as 0. Elsewhere it is right.
+        To differentiate there, go round the point by a fixed rotation S: D(R) = D(R S^T) D(S).
 
         Args:
             R: Orthogonal matrices, shape ``[..., 3, 3]``.

@@ -2,7 +2,8 @@ r"""Rotations as Euler angles, matrices, quaternions (w, x, y, z) and axis with 
 
 The polar axis is y: :math:`R = R_y(\alpha) R_x(\beta) R_y(\gamma)`. Results have the dtype and device of the input.
 Angles come from ``atan2``, so they keep full precision next to the poles and next to half turns; where an angle is
-arbitrary (at a pole, at the identity) one is chosen and its derivative is zero instead of NaN.
+arbitrary (at a pole, at the identity) one is chosen and its derivative is zero instead of NaN. A derivative taken
+through such an angle is finite there but may be wrong: at the identity, and at every rotation about y.
 """
 
 from __future__ import annotations
@@ -268,24 +269,24 @@ def quaternion_to_angles(q: torch.Tensor) -> Angles:
     return matrix_to_angles(quaternion_to_matrix(q))
 
 
-def axis_angle_to_quaternion(axis: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
+def axis_angle_to_quaternion(xyz: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     """Return the unit quaternion (w, x, y, z) of a right-handed rotation about an axis.
 
     Args:
-        axis: Directions of any length but zero, shape ``[..., 3]``.
+        xyz: The axis, a vector of any length but zero, shape ``[..., 3]``.
         angle: Radians, shape ``[...]``.
 
     Returns:
         Quaternions, shape ``[..., 4]``.
 
     Raises:
-        ShapeError: If ``axis`` is not ``[..., 3]``.
+        ShapeError: If ``xyz`` is not ``[..., 3]``.
 
     Example:
         >>> axis_angle_to_quaternion(torch.tensor([0.0, 0, 2]), torch.tensor(0.0))
         tensor([1., 0., 0., 0.])
     """
-    axis = torch.nn.functional.normalize(need_float(axis, "axis_angle_to_quaternion", shape=(3,)), dim=-1)
+    axis = torch.nn.functional.normalize(need_float(xyz, "axis_angle_to_quaternion", shape=(3,)), dim=-1)
     half = need_float(angle, "axis_angle_to_quaternion")[..., None] / 2
     vector = half.sin() * axis
     return torch.cat([half.cos().expand(*vector.shape[:-1], 1), vector], dim=-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ class TensorProduct(WeightedMap):
         shared_weights: Whether all rows have the same weights; True by default.
         compile_left_right: Means nothing here; leave it at True.
         compile_right: Means nothing here; leave it at False.
-        normalization: Old name of ``irrep_normalization`` in e3nn; leave it at None.
+        normalization: Old name of ``irrep_normalization``, deprecated as in e3nn.
         _specialized_code: Means nothing here; leave it at None.
         _optimize_einsums: Means nothing here; leave it at None.
 
@@ -84,10 +85,13 @@ class TensorProduct(WeightedMap):
         only_default(
             compile_left_right=(compile_left_right, True),
             compile_right=(compile_right, False),
-            normalization=(normalization, None),
             _specialized_code=(_specialized_code, None),
             _optimize_einsums=(_optimize_einsums, None),
         )
+        if normalization is not None:
+            message = "TensorProduct(normalization=...) is deprecated. Use irrep_normalization=..."
+            warnings.warn(message, DeprecationWarning, stacklevel=2)
+            irrep_normalization = normalization
         irreps = Irreps(irreps_in1), Irreps(irreps_in2), Irreps(irreps_out)
         variances = (
             _variances("in1_var", in1_var, irreps[0]),
@@ -111,8 +115,8 @@ class TensorProduct(WeightedMap):
         self.irreps_in1, self.irreps_in2, self.irreps_out = irreps
         self.plan = product_plan(*irreps, paths)
         self.register_buffer("tables", self.plan.tables(torch.get_default_dtype()), persistent=False)
-        reached = {ins.i_out for ins in paths if 0 not in ins.path_shape}
-        self.register_buffer("output_mask", output_mask(self.irreps_out, reached), persistent=False)
+        mask = output_mask(self.irreps_out, paths, like=torch.empty(0))
+        self.register_buffer("output_mask", mask, persistent=False)
 
     def forward(self, x: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
         """Multiply two features.
@@ -141,9 +145,10 @@ class TensorProduct(WeightedMap):
         return tensor_product(x, y, weights, self.plan, tables=self.tables)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> TensorProduct:
-        """Move parameters, and make the tables anew from float64: casting them to and fro would round them."""
+        """Move parameters, and make constants anew: casts would round the tables, ``to_empty`` leaves no values."""
         super()._apply(fn, recurse)
         self.tables = self.plan.tables(self.tables.dtype, self.tables.device)
+        self.output_mask = output_mask(self.irreps_out, self.instructions, like=self.output_mask)
         return self
 
     def __repr__(self) -> str:
@@ -157,15 +162,21 @@ class TensorProduct(WeightedMap):
         )
 
 
-def output_mask(irreps_out: Irreps, reached: set[int]) -> Tensor:
-    """Return 1 for the components of the entries in ``reached`` and 0 for the others, shape ``[irreps_out.dim]``.
+def output_mask(irreps_out: Irreps, instructions: Sequence[Any], like: Tensor) -> Tensor:
+    """Return 1 for the components that a path reaches and 0 for the others, shape ``[irreps_out.dim]``.
+
+    Args:
+        irreps_out: Irreps of the output.
+        instructions: Paths; one without channels, or of weight 0, reaches nothing.
+        like: Gives dtype and device.
 
     Example:
-        >>> output_mask(Irreps("0e + 1o"), {1})
+        >>> output_mask(Irreps("0e + 1o"), [Instruction(0, 0, 1, "uvw", True, 1.0, (1, 1, 1))], like=torch.empty(0))
         tensor([0., 1., 1., 1.])
     """
-    parts = [torch.full((mul * ir.dim,), float(i in reached)) for i, (mul, ir) in enumerate(irreps_out)]
-    return torch.cat(parts) if parts else torch.zeros(0)
+    reached = {ins.i_out for ins in instructions if 0 not in ins.path_shape and ins.path_weight != 0}
+    mask = [float(i in reached) for i, (mul, ir) in enumerate(irreps_out) for _ in range(mul * ir.dim)]
+    return torch.tensor(mask, dtype=like.dtype, device=like.device)
 
 
 def _variances(name: str, given: Sequence[float] | Tensor | None, irreps: Irreps) -> list[float]:

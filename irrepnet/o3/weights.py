@@ -111,6 +111,11 @@ class WeightedMap(torch.nn.Module):
     def _weights(self, weight: Any) -> Tensor:
         """Return the weights to use: those given, checked, or the module's own."""
         if isinstance(weight, (list, tuple)):
+            if len(weight) != len(self._weight_slices):
+                raise ShapeError(
+                    f"{self._name()} needs a list of {len(self._weight_slices)} weights, one for each instruction that "
+                    f"has some; got {len(weight)}."
+                )
             pairs = zip(weight, self._weight_slices, strict=True)
             weight = torch.cat([w.flatten(w.ndim - len(self.instructions[i].path_shape)) for w, i in pairs], dim=-1)
         if weight is None:

@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from irrepnet.errors import BackendError, did_you_mean
 
-__all__ = ["LibraryStatus", "choose", "library_status", "load"]
+__all__ = ["LibraryStatus", "choose", "library_status", "load", "transforming"]
 
 BACKENDS = ("auto", "reference", "fused")
 REBUILD = "run `pip install --no-build-isolation .` in the source tree, with PyTorch and a C++ compiler at hand"
@@ -123,6 +124,16 @@ def choose(backend: str, op: str, *tensors: Tensor | None) -> str:
     return "reference"
 
 
+def transforming() -> bool:
+    """Return whether torch.func or forward mode is at work; PyTorch's own autograd asks the same.
+
+    Example:
+        >>> transforming(), torch.func.vmap(lambda x: x * transforming())(torch.ones(1))
+        (False, tensor([1.]))
+    """
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+
+
 def _obstacle(op: str, tensors: tuple[Tensor | None, ...]) -> str | None:
     """Return why the fused kernels cannot serve these tensors, or None."""
     kernels = KERNELS.get(op)
@@ -130,6 +141,8 @@ def _obstacle(op: str, tensors: tuple[Tensor | None, ...]) -> str | None:
         return "this op has no fused kernel"
     if not _STATUS.loaded:
         return _STATUS.reason
+    if torch.compiler.is_compiling() and transforming():  # the compiler would take zero for its tangents
+        return "torch.compile cannot trace torch.func or forward mode through its kernels"
     for tensor in tensors:
         if tensor is None:
             continue

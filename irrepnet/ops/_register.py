@@ -4,6 +4,11 @@ PyTorch differentiates in two ways and neither does everything: an op registered
 code, ``torch.compile`` and ``torch.export``; a ``torch.autograd.Function`` serves ``torch.func`` and forward mode. So
 each op is given both, made from the same derivative formulas, and its wrapper takes the one that fits. The formulas
 call wrappers again, so derivatives of every order follow.
+
+What holds the dispatcher's op knows no forward mode, and PyTorch then takes zero for its tangents without a word. So
+``choose`` of ``_backend`` gives a transform inside ``torch.compile`` the reference. A graph that was traced before -
+an exported program, a result of ``make_fx``, a direct call of ``torch.ops.irrepnet`` - is out of its reach: never put
+one under ``torch.func.jvp``, ``jacfwd``, ``hessian`` or ``forward_ad``; trace it with ``backend='reference'`` for that.
 """
 
 from __future__ import annotations
@@ -15,7 +20,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
-from irrepnet.ops._backend import library_status
+from irrepnet.ops._autocast import autocasting
+from irrepnet.ops._backend import library_status, transforming
 
 __all__ = ["Derivative", "Op", "register", "rowwise"]
 
@@ -56,7 +62,7 @@ def register(name: str, *, fake: Op, derivatives: Mapping[int, Derivative], batc
     op = getattr(torch.ops.irrepnet, name).default
 
     def call(*args: Any) -> Tensor:
-        if torch.compiler.is_compiling() or not _transforming():
+        if torch.compiler.is_compiling() or not transforming():
             return op(*args)
         return differentiable.apply(*_autocast(args))
 
@@ -124,15 +130,9 @@ def _unavailable(*args: Any) -> Tensor:
     raise AssertionError(library_status().reason)
 
 
-def _transforming() -> bool:
-    """Whether torch.func or forward mode is at work; PyTorch's own autograd asks the same."""
-    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
-
-
 def _autocast(args: tuple[Any, ...]) -> tuple[Any, ...]:
     """Cast half precision to float32 where autocast is on, as the dispatcher does for a registered op."""
-    device = next(value.device.type for value in args if isinstance(value, Tensor))
-    if not torch.is_autocast_enabled(device):
+    if not autocasting(next(value.device for value in args if isinstance(value, Tensor))):
         return args
     half = (torch.float16, torch.bfloat16)
     return tuple(value.float() if isinstance(value, Tensor) and value.dtype in half else value for value in args)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from irrepnet.errors import ShapeError
+from irrepnet.ops._autocast import without_autocast
 from irrepnet.ops._backend import choose
 from irrepnet.ops.edge_order import EdgeOrder
 from irrepnet.ops.product_plan import ProductPlan
@@ -75,5 +75,5 @@ def convolve(
                 f"convolve needs {name} [{letter} = {needed}, {operand.shape[-1]}]; got {list(operand.shape)}."
             )
     choose(backend, "convolve", node_feats, edge_sh, weights)
-    with torch.autocast(node_feats.device.type, enabled=False):
+    with without_autocast(node_feats.device):
         return reference.convolve(node_feats, edge_sh, weights, order, plan, tables)

@@ -47,9 +47,9 @@ def edge_order(edge_index: Tensor, num_src: int, num_dst: int | None = None) -> 
         num_dst: Number of destinations; as many as sources by default.
 
     Raises:
-        ShapeError: If ``edge_index`` is not ``[2, E]``.
+        ShapeError: If ``edge_index`` is not ``[2, E]`` or a number is negative.
         DtypeError: If it is not an int64 tensor.
-        DataError: If an index is out of range (values are not looked at while a graph is traced).
+        DataError: If an index is out of range (values are not looked at while a graph is traced, nor on meta).
 
     Example:
         >>> order = edge_order(torch.tensor([[0, 1, 2], [1, 0, 1]]), num_src=3)
@@ -62,6 +62,8 @@ def edge_order(edge_index: Tensor, num_src: int, num_dst: int | None = None) -> 
     if edge_index.ndim != 2 or edge_index.shape[0] != 2:
         raise ShapeError(f"edge_index needs shape [2, E], sources above destinations; got {list(edge_index.shape)}.")
     num_dst = num_src if num_dst is None else num_dst
+    if num_src < 0 or num_dst < 0:
+        raise ShapeError(f"edge_order needs num_src and num_dst >= 0; got {num_src} and {num_dst}.")
     src, dst = edge_index.unbind(0)
     _check_range(src, num_src, "source")
     _check_range(dst, num_dst, "destination")
@@ -97,8 +99,8 @@ def as_edge_order(edges: Tensor | EdgeOrder, num_src: int, num_dst: int | None =
 
 
 def _check_range(index: Tensor, size: int, what: str) -> None:
-    """Raise if an index is not in [0, size); a tensor that stands for others (tracing) has no values to look at."""
-    if torch.compiler.is_compiling() or type(index) is not Tensor or index.numel() == 0:
+    """Raise if an index is not in [0, size); tensors without values (tracing, meta) pass."""
+    if torch.compiler.is_compiling() or type(index) is not Tensor or index.is_meta or index.numel() == 0:
         return
     outside = (index < 0) | (index >= size)
     if outside.any():

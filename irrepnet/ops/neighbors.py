@@ -42,7 +42,7 @@ def neighbor_pairs(pos: Tensor, cell: Tensor, pbc: Tensor, cutoff: float) -> tup
     """
     home, ghost_of, image, points = _with_images(pos, cell, pbc, cutoff * (1 + _MARGIN))
     box, strides = _boxes(points, cutoff * (1 + _MARGIN))
-    key, order = torch.sort(box @ strides)
+    key, order = torch.sort(_number(box, strides))
     first, count, visited = _candidate_ranges(key, box[: len(pos)], strides)
 
     edges, shifts = [pos.new_zeros(2, 0, dtype=torch.long)], [pos.new_zeros(0, 3, dtype=torch.long)]
@@ -161,11 +161,16 @@ def _boxes(points: Tensor, width: float) -> tuple[Tensor, Tensor]:
     return box, torch.stack([size[1] * size[2], size[2], torch.ones_like(size[0])])
 
 
+def _number(box: Tensor, strides: Tensor) -> Tensor:
+    """Make one number of each box; CUDA has no matrix product of integers."""
+    return (box * strides).sum(dim=-1)
+
+
 def _candidate_ranges(key: Tensor, box: Tensor, strides: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """For each point and each of its 9 rows of 3 boxes: start and length in the sorted points, and the point."""
     near = torch.arange(-1, 2, device=key.device)
-    rows = torch.cartesian_prod(near, near) @ strides[:2]  # [9]
-    middle = (box @ strides)[:, None] + rows  # [N, 9]
+    rows = _number(torch.cartesian_prod(near, near), strides[:2])  # [9]
+    middle = _number(box, strides)[:, None] + rows  # [N, 9]
     first = torch.searchsorted(key, middle - 1)
     count = torch.searchsorted(key, middle + 1, right=True) - first
     visited = torch.arange(len(box), device=key.device)[:, None].expand_as(first)

@@ -6,14 +6,14 @@ A plan knows nothing of irreps. It is frozen, hashable and printable, and its nu
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from irrepnet.errors import ShapeError
+from irrepnet.errors import ShapeError, did_you_mean
 from irrepnet.ops.blocks import Block
 
 __all__ = ["ChannelwiseGroup", "Coupling", "ProductPath", "ProductPlan"]
@@ -94,6 +94,30 @@ class ProductPath(NamedTuple):
     weight_shape: tuple[int, ...] = ()
 
     @property
+    def needed_weight_shape(self) -> tuple[int, ...]:
+        """Shape that the mode gives to weights; see the table.
+
+        Raises:
+            ShapeError: If there is no such mode.
+        """
+        u, v, w = self.in1.mul, self.in2.mul, self.out.mul
+        pairs = u * (u - 1) // 2
+        shapes: dict[str, tuple[int, ...]] = {
+            "uvw": (u, v, w),
+            "uvu": (u, v),
+            "uvv": (u, v),
+            "uuw": (u, w),
+            "uuu": (u,),
+            "uvuv": (u, v),
+            "uvu<v": (pairs,),
+            "u<vw": (pairs, w),
+        }
+        if self.mode not in shapes:
+            hint = did_you_mean(str(self.mode), shapes)
+            raise ShapeError(f"a path needs a mode of {', '.join(shapes)}; got {self.mode!r}.{hint}")
+        return shapes[self.mode]
+
+    @property
     def channelwise(self) -> bool:
         """Whether a single y does the same to every channel of ``in1``: then y and C can go first, the weights last."""
         return self.mode in ("uvu", "uvuv", "uvw") and self.in2.mul == 1
@@ -136,9 +160,11 @@ class ProductPlan:
         weight_numel: Number of weights. Paths take them in order, without gaps.
         paths: The paths.
         couplings: The coupling tensors that the paths share.
+        table_numel: Number of constants in ``tables``.
 
     Raises:
-        ShapeError: If a block does not fit, weights leave gaps, or two blocks overlap without being the same.
+        ShapeError: If a block does not fit, a mode is unknown or its weights have another shape, weights leave gaps,
+            or two blocks overlap without being the same.
 
     Example:
         >>> one, vector = Block(0, 8, 1), Block(0, 1, 3)
@@ -153,6 +179,7 @@ class ProductPlan:
     weight_numel: int
     paths: tuple[ProductPath, ...]
     couplings: tuple[Coupling, ...]
+    table_numel: int = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         weights = 0
@@ -167,6 +194,9 @@ class ProductPlan:
             for before, after in pairwise(sorted(blocks)):
                 if after.offset < before.end:
                     raise ShapeError(f"blocks must be the same or apart; got {before} and {after}.")
+        numel = self.dim2 * sum(group.rows * group.columns for group in self.channelwise_groups())
+        numel += sum(math.prod(self.couplings[path.coupling].dims) for path in self.paths if not path.channelwise)
+        object.__setattr__(self, "table_numel", numel)  # the dataclass is frozen
 
     def _check(self, number: int, path: ProductPath) -> None:
         if path.mode in ("uvw", "u<vw") and path.weight_offset is None:
@@ -179,6 +209,11 @@ class ProductPlan:
             block = getattr(path, name)
             if block.offset < 0 or block.end > dim:
                 raise ShapeError(f"path {number} needs {name} within {dim} columns; got {block}.")
+        weight_shape = path.needed_weight_shape  # names an unknown mode, with weights and without
+        if path.weight_offset is not None and path.weight_shape != weight_shape:
+            raise ShapeError(
+                f"path {number} of mode {path.mode!r} needs weight_shape {weight_shape}; got {path.weight_shape}."
+            )
 
     def channelwise_groups(self) -> list[ChannelwiseGroup]:
         """Return the channelwise paths, in groups that one matrix per row serves.

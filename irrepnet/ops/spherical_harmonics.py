@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from irrepnet.errors import DtypeError, ShapeError
+from irrepnet.ops._autocast import autocasting
 from irrepnet.ops._backend import choose
 from irrepnet.ops._register import Derivative, Op, register, rowwise
 from irrepnet.ops.reference import spherical_harmonics as reference
@@ -47,7 +48,7 @@ def spherical_harmonics(xyz: Tensor, lmax: int, *, backend: str = "auto") -> Ten
     _check(xyz, lmax)
     if xyz.dtype in _HALF:
         wide = spherical_harmonics(xyz.float(), lmax, backend=backend)
-        return wide if torch.is_autocast_enabled(xyz.device.type) else wide.to(xyz.dtype)
+        return wide if autocasting(xyz.device) else wide.to(xyz.dtype)
     if choose(backend, "spherical_harmonics", xyz) == "fused":
         return _harmonics(xyz, lmax)
     return reference.spherical_harmonics(xyz, lmax)

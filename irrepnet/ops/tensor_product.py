@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from irrepnet.errors import DtypeError, ShapeError
+from irrepnet.ops._autocast import autocasting, without_autocast
 from irrepnet.ops._backend import choose
 from irrepnet.ops.product_plan import ProductPlan
 from irrepnet.ops.reference import tensor_product as reference
@@ -37,7 +38,7 @@ def tensor_product(
         Shape ``[..., dim_out]``.
 
     Raises:
-        ShapeError: If the last axes do not fit the plan, or leading axes do not broadcast.
+        ShapeError: If the last axes or the tables do not fit the plan, or leading axes do not broadcast.
         DtypeError: If the operands do not share one floating-point dtype.
         BackendError: If the backend is unknown or cannot serve.
 
@@ -53,7 +54,7 @@ def tensor_product(
     named = {"x": (x, plan.dim1), "y": (y, plan.dim2), "weights": (weights, plan.weight_numel)}
     x, y, weights, tables = check_operands("tensor_product", named, plan, tables)
     choose(backend, "tensor_product", x, y, weights)
-    with torch.autocast(x.device.type, enabled=False):
+    with without_autocast(x.device):
         return reference.tensor_product(x, y, weights, plan, tables)
 
 
@@ -69,7 +70,7 @@ def check_operands(
         tables: The caller's tables or None.
 
     Raises:
-        ShapeError: If a last axis does not fit.
+        ShapeError: If a last axis or the tables do not fit.
         DtypeError: If the operands do not share one floating-point dtype.
     """
     operands: list[Tensor | None] = []
@@ -83,11 +84,16 @@ def check_operands(
         if operand.ndim == 0 or operand.shape[-1] != size:
             raise ShapeError(f"{op} needs {name} [..., {size}]; got {name} {list(operand.shape)}.")
         half = operand.dtype in (torch.float16, torch.bfloat16)
-        operands.append(operand.float() if half and torch.is_autocast_enabled(operand.device.type) else operand)
+        operands.append(operand.float() if half and autocasting(operand.device) else operand)
     x, y, weights = operands
     assert x is not None and y is not None
     if tables is None:
         tables = plan.tables(x.dtype, x.device)
+    elif tables.shape != (plan.table_numel,):
+        raise ShapeError(
+            f"{op} needs tables [{plan.table_numel}] = plan.tables(dtype, device); got {list(tables.shape)}. "
+            "Make them from the same plan."
+        )
     given = {**dict(zip(named, operands, strict=True)), "tables": tables}
     found = {name: operand for name, operand in given.items() if operand is not None}
     if len({(operand.dtype, operand.device) for operand in found.values()}) > 1:

@@ -53,7 +53,7 @@ def assert_equivariant(  # noqa: PLR0913 a test names the few options it needs
         permutation: None, or ``Permutation(inputs, outputs, indices)``: the positions of the arguments and outputs
             whose rows move together, and of the arguments that hold row numbers.
         trials: How many transformations of each kind, >= 1, each with new random arguments.
-        tol: Greatest error to accept. By default 1e-10 for float64 and 1e-4 where float32 takes part.
+        tol: Greatest error to accept. By default 1e-10 for float64 and 1e-4 where anything with irreps is float32.
         seed: Seed of the random arguments and transformations. The global random state is left alone, and every call of
             ``f`` finds it the same, so a layer with dropout can be checked.
         inputs: Arguments to use instead of random ones; needed where their shapes or values must fit each other.
@@ -142,7 +142,8 @@ def equivariance_error(  # noqa: PLR0913 as assert_equivariant
         x = _random_inputs(signature, f, dtype, random) if given is None else given
         y = _call(f, x, signature)
         least_rms = min(least_rms, *(_rms(value) for _, value, _ in _compared(y, signature)))
-        dtypes |= {t.dtype for t in (*x, *y) if isinstance(t, Tensor) and t.is_floating_point()}
+        laws = (*signature.inputs, *signature.outputs)
+        dtypes |= {t.dtype for t, law in zip((*x, *y), laws, strict=True) if law.irreps is not None}
         for kind, g in draw_transforms(signature, x, parity, random).items():
             gx = [g.on_input(i, v, law) for i, (v, law) in enumerate(zip(x, signature.inputs, strict=True))]
             found = _worst(_call(f, gx, signature), y, g, signature)

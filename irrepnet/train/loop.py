@@ -72,6 +72,7 @@ def train(config: RunConfig, out: str | Path, *, resume: bool = False, quiet: bo
     Raises:
         ConfigError: If ``out`` holds another run, the device is not there or the configuration changed.
         DataError: If the data are not as needed.
+        BackendError: If ``model.backend`` cannot serve the model on the device.
         NonFiniteError: If the loss, a gradient or a validation is NaN or infinite; the last good state is kept.
         CheckpointError: If ``resume`` finds no state that can be read.
 
@@ -93,9 +94,11 @@ def train(config: RunConfig, out: str | Path, *, resume: bool = False, quiet: bo
         splits = load_splits(config)
         for finding in splits.findings[:_MOST_NAMED]:
             console.say(f"note: {finding}")
-        model, train_items = model_from_data(config, splits.train)
+        model, train_items = model_from_data(config, splits.train, say=console.say)
         valid_items = label_graphs(splits.valid, model.cutoff)
         state = TrainState(model.to(device), settings, data_fingerprint=fingerprint([*splits.train, *splits.valid]))
+        # A backend that cannot serve says so here, before there is a folder.
+        state.averaged.module.eval()(train_items[0].to(device).graph)
         _open_run(run, config, state, console, resume=resume)
         console.say(_summary(splits, train_items, state))
 

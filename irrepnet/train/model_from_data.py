@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,25 +14,32 @@ from irrepnet.data.frame import Frame
 from irrepnet.data.statistics import average_num_neighbors, fit_species_shifts, force_rms
 from irrepnet.models.force_field import ForceField
 from irrepnet.models.registry import MODELS
-from irrepnet.train.config import RunConfig
+from irrepnet.train.config import LossConfig, RunConfig
 from irrepnet.train.config_file import validate_section
 from irrepnet.train.samples import LabelledGraphs, label_graphs
 
 __all__ = ["fingerprint", "model_from_data"]
 
 
-def model_from_data(config: RunConfig, frames: Sequence[Frame]) -> tuple[ForceField, list[LabelledGraphs]]:
+def model_from_data(
+    config: RunConfig, frames: Sequence[Frame], *, say: Callable[[str], None] = print
+) -> tuple[ForceField, list[LabelledGraphs]]:
     """Build the model of a run, with what the configuration leaves open taken from the training frames.
 
+    Where the frames cannot tell (training on energies alone has no forces to take a scale from), the scale is 1 eV, the
+    shifts are 0 eV and the number of neighbours is 1, and a note says so.
+
     Args:
-        config: Sections ``model`` and ``training.seed`` are used.
+        config: Sections ``model``, ``training.loss`` and ``training.seed`` are used.
         frames: The training frames.
+        say: What is called with each note.
 
     Returns:
         The model with fresh weights, and the frames as labelled graphs.
 
     Raises:
         ConfigError: If the completed model configuration is not valid.
+        DataError: If a frame lacks a label that the loss needs.
 
     Example:
         >>> config = RunConfig.model_validate({"data": {"train": "-"}, "training": {"steps": 1}})
@@ -45,26 +52,51 @@ def model_from_data(config: RunConfig, frames: Sequence[Frame]) -> tuple[ForceFi
     given: dict[str, Any] = config.model.model_dump()  # type: ignore[attr-defined]  # its class is made at run time
     items = label_graphs(frames, given["cutoff"])
     config_class, model_class = MODELS[given.pop("kind")]
-    complete = validate_section(config_class, _completed(given, frames, items), source="model")
+    complete = validate_section(
+        config_class, _completed(given, frames, items, config.training.loss, say), source="model"
+    )
     torch.manual_seed(config.training.seed)
     model: Any = model_class(complete)
     return model, items
 
 
-def _completed(given: dict[str, Any], frames: Sequence[Frame], items: Sequence[LabelledGraphs]) -> dict[str, Any]:
+def _completed(
+    given: dict[str, Any],
+    frames: Sequence[Frame],
+    items: Sequence[LabelledGraphs],
+    loss: LossConfig,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
     """Fill what is None from the frames."""
     complete = dict(given)
+
+    def fallback(key: str, value: Any, reason: str) -> Any:
+        say(f"note: {reason}; model.{key} is {value}")
+        return value
+
     if complete["species"] is None:
         numbers = sorted({int(number) for frame in frames for number in frame.species})
         complete["species"] = tuple(SYMBOLS[number] for number in numbers)
     if complete["avg_num_neighbors"] is None:
-        complete["avg_num_neighbors"] = average_num_neighbors([item.graph for item in items])
+        neighbors = average_num_neighbors([item.graph for item in items])
+        complete["avg_num_neighbors"] = neighbors or fallback(
+            "avg_num_neighbors", 1.0, "no atom has a neighbour within the cutoff"
+        )
     if complete["energy_scale"] is None:
-        complete["energy_scale"] = force_rms(frames)
+        rms = force_rms(frames) if loss.forces > 0 or _all_have("forces", frames) else 0.0
+        complete["energy_scale"] = rms or fallback("energy_scale", 1.0, "the frames have no forces other than 0")
     if complete["species_shifts"] is None:
         numbers = [atomic_number(symbol) for symbol in complete["species"]]
-        complete["species_shifts"] = tuple(fit_species_shifts(frames, numbers).tolist())
+        if loss.energy > 0 or _all_have("energy", frames):
+            complete["species_shifts"] = tuple(fit_species_shifts(frames, numbers).tolist())
+        else:
+            zeros = (0.0,) * len(numbers)
+            complete["species_shifts"] = fallback("species_shifts", zeros, "not all frames have energies")
     return complete
+
+
+def _all_have(label: str, frames: Sequence[Frame]) -> bool:
+    return all(getattr(frame, label) is not None for frame in frames)
 
 
 def fingerprint(frames: Iterable[Frame]) -> str:

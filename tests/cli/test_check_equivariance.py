@@ -114,3 +114,31 @@ def test_a_frame_of_ones_own(tmp_path, capsys):
 def test_a_file_that_is_no_model_exits_2(path, capsys):
     assert main(["check-equivariance", path]) == 2
     assert path in capsys.readouterr().err
+
+
+def test_keys_of_the_data_can_be_said(tmp_path, capsys):
+    save_model(small_model(), tmp_path / "a.model")
+    columns = toy.arrays(2)
+    data = toy.write_frames(tmp_path / "frames.npz", 2, without=("pos",), R=columns["pos"])
+    reading = ["--data", data, "--set", "data.keys.pos=R"]
+    assert main(["check-equivariance", str(tmp_path / "a.model"), *reading, "--trials", "1"]) == 0
+    assert "frames.npz frame 0, 4 atoms" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data", "empty.xyz"], "empty.xyz"),
+        (["--data", "other.npz"], "found 6 (C)"),
+        (["--data", "other.npz", "--set", "training.lr=3"], "check-equivariance knows the data section only"),
+        (["--set", "data.keys.pos=R"], "found no --data"),
+    ],
+)
+def test_data_that_cannot_be_checked_are_one_line_and_exit_2(tmp_path, capsys, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    save_model(small_model(), "a.model")
+    (tmp_path / "empty.xyz").touch()
+    toy.write_frames("other.npz", 2, species=[8, 1, 1, 6])
+    assert main(["check-equivariance", "a.model", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line

@@ -1,10 +1,11 @@
 import json
 
 import pytest
+import torch
 from train import toy
 
 from irrepnet.cli import main
-from irrepnet.models import save_model
+from irrepnet.models import load_model, save_model
 from irrepnet.train import train
 from irrepnet.train.model_from_data import model_from_data
 from irrepnet.train.splits import load_splits
@@ -27,6 +28,7 @@ def test_the_table_has_units_and_the_json_the_same_numbers(model_file, tmp_path,
     out = capsys.readouterr().out
     result = json.loads((tmp_path / "out.json").read_text())
     assert "20 frames" in out
+    assert "compared: 20 values of energy, 240 values of forces" in out
     for label, unit in (("energy", "meV/atom"), ("forces", "meV/Å"), ("forces on H", "meV/Å")):
         (line,) = [line for line in out.splitlines() if line[:12].strip() == label]
         assert line.endswith(unit)
@@ -69,6 +71,8 @@ def test_keys_units_and_groups_of_the_data_can_be_said(model_file, tmp_path, cap
         (["--batch-size", "0"], "--batch-size needs a number above 0; found 0"),
         (["--device", "cuda:99"], "needs a device of this machine; found 'cuda:99'"),
         (["--labels", "energy,stress"], "needed stress"),
+        (["--json", "."], "--json needs a file to write; found a folder"),
+        (["--json", "nowhere/a.json"], "--json needs a file to write; found no folder nowhere"),
         (["--labels", "force"], "Did you mean 'forces'?"),
     ],
 )
@@ -113,3 +117,12 @@ def test_files_that_are_not_there_are_named(model_file, tmp_path, capsys):
     assert "no.model" in capsys.readouterr().err
     assert evaluate(model_file, tmp_path / "no.npz") == 2
     assert "no.npz: needed a file; found nothing there" in capsys.readouterr().err
+
+
+def test_predictions_that_are_not_finite_exit_3_and_write_nothing(model_file, tmp_path, capsys):
+    model = load_model(model_file)
+    torch.nn.init.constant_(model.embedding, torch.nan)
+    save_model(model, model_file)
+    assert evaluate(model_file, tmp_path / "frames.npz", "--json", str(tmp_path / "out.json")) == 3
+    assert "frames.npz frame 0" in capsys.readouterr().err
+    assert not (tmp_path / "out.json").exists()

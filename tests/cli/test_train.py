@@ -192,6 +192,34 @@ def test_without_matplotlib_the_report_has_no_pictures_and_the_extra_is_named(co
     assert "data:image/png" not in (run / "report.html").read_text()
 
 
+@pytest.mark.parametrize(("weight", "absent"), [("forces", "forces"), ("energy", "energy")])
+def test_one_kind_of_label_is_enough(config_file, capsys, weight, absent):
+    toy.write_frames(config_file.parent / "frames.npz", without=(absent,))
+    assert train(config_file, *REPORT, "--set", f"training.loss.{weight}=0", "--set", "md.enabled=false") == 0
+    assert "note: " in capsys.readouterr().out
+
+
+def test_stress_of_some_test_frames_is_told_and_keeps_the_report(config_file, capsys):
+    lines = []
+    for index, pos in enumerate(toy.arrays(6)["pos"]):
+        energy, forces = toy.morse(pos)
+        stress = ' stress="1 0 0 0 1 0 0 0 1"' if index % 2 else ""
+        head = 'Lattice="9 0 0 0 9 0 0 0 9" pbc="T T T" Properties=species:S:1:pos:R:3:forces:R:3'
+        lines += ["4", f"{head} energy={energy}{stress}"]
+        lines += [" ".join(map(str, row)) for row in zip("OHHH", *pos.T, *forces.T, strict=True)]
+    test = config_file.parent / "test.xyz"
+    test.write_text("\n".join(lines) + "\n")
+    units = ["--set", "data.units.energy=eV", "--set", "data.units.length=angstrom"]
+    assert train(config_file, *REPORT, *units, "--set", f"data.test={test}", "--set", "md.enabled=false") == 0
+    assert "no stress in the report: 3 of 6 test frames have it" in capsys.readouterr().out
+
+
+def test_a_backend_that_cannot_serve_is_told_before_a_folder_is_made(config_file, capsys):
+    assert train(config_file, "--set", "model.backend=fused") == 2
+    assert "(backend='fused') cannot run" in capsys.readouterr().err
+    assert not (config_file.parent / "run").exists()
+
+
 def test_a_broken_promise_is_exit_code_1(config_file, capsys, monkeypatch):
     from irrepnet.cli import checks
 

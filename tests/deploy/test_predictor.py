@@ -37,7 +37,17 @@ def test_atoms_in_a_box_without_periods_have_no_stress():
 
 
 def test_a_training_model_is_put_into_evaluation_mode():
-    assert not ask(Predictor(toy_model().train()), FRAMES["open"]).energy.requires_grad
+    model = toy_model().train()
+    predict = Predictor(model)
+    assert predict.model is model  # as its documentation says
+    assert not model.training
+    assert not ask(predict, FRAMES["open"]).energy.requires_grad
+
+
+def test_positions_that_require_a_gradient():
+    frame = FRAMES["periodic"]
+    pos = torch.tensor(frame.pos, requires_grad=True)
+    assert close(ask(Predictor(toy_model()), frame, pos=pos), ask(Predictor(toy_model()), frame))
 
 
 class TestSkin:
@@ -105,6 +115,11 @@ class TestErrors:
             ({"pos": together}, DataError, "found atoms [01] and [01] at one place"),
             ({"species": [6] * 6}, DataError, "the model knows the elements H, O; found C at atom 0"),
             ({"cell": np.zeros((3, 3))}, DataError, "singular"),
+            ({"cell": np.full((3, 3), np.nan), "pbc": False}, DataError, "structure: cell needs finite numbers"),
+            ({"cell": np.diag([9, 9, np.nan]), "pbc": [1, 1, 0]}, DataError, "structure: cell needs finite numbers"),
+            ({"pbc": [True, False]}, ShapeError, r"pbc needs one bool or three; found shape \[2\]"),
+            ({"pbc": "TTF"}, DataError, "pbc needs one bool or three; found 'TTF'"),
+            ({"pos": frame.pos + 1j}, DataError, "pos needs numbers; found"),
             ({"species": [1]}, ShapeError, r"pos needs shape \[1, 3\]; found \[6, 3\]"),
             ({"cell": None}, DataError, "needs a cell; found None"),
         ]:

@@ -62,6 +62,13 @@ def test_modules_as_functions_are_submodules():
     assert repr(act) == "Activation(2x0e -> 2x0e | PReLU)"
 
 
+def test_paths_are_those_of_e3nn():
+    arguments = "2x0e+0o+1o", [silu, torch.abs, None]
+    ours, theirs = Activation(*arguments).paths, e3nn.nn.Activation(*arguments).paths
+    assert [(mul, tuple(ir)) for mul, ir, _ in ours] == [(mul, ir) for mul, ir, _ in theirs]
+    assert [act for _, _, act in ours] == arguments[1]
+
+
 def test_second_derivatives_and_compile():
     act = typical(Irreps("2x0e+0o+1o"), second_moment="exact")
     x = torch.randn(2, 6, dtype=torch.float64, requires_grad=True)

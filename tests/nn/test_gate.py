@@ -7,6 +7,7 @@ from hypothesis import given
 from torch.nn.functional import silu
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import irrepnet.o3
 from irrepnet.errors import IrrepsError, ShapeError
 from irrepnet.nn import Gate
 from irrepnet.o3 import Irreps
@@ -91,6 +92,26 @@ def test_second_derivatives_and_compile():
     assert torch.autograd.gradgradcheck(gate, x)
     torch.testing.assert_close(torch.compile(gate, fullgraph=True, backend="aot_eager")(x), gate(x))
     assert gate.state_dict() == {}
+
+
+def test_a_whole_net_reads_the_state_of_e3nn():
+    def net(o3, Gate):
+        gate = Gate("4x0e", [silu], "2x0e", [torch.sigmoid], "2x1o")
+        layers = (
+            o3.Linear("3x0e+2x1o", "2x0e+2x1o"),
+            o3.FullyConnectedTensorProduct("2x0e+2x1o", "0e+1o", gate.irreps_in),
+        )
+        return torch.nn.ModuleDict({"linear": layers[0], "product": layers[1], "gate": gate})
+
+    def run(net, x, y):
+        return net["gate"](net["product"](net["linear"](x), y))
+
+    ours, theirs = net(irrepnet.o3, Gate), net(e3nn.o3, e3nn.nn.Gate)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    x, y = torch.randn(5, 9), torch.randn(5, 4)
+    torch.testing.assert_close(run(ours, x, y), run(theirs, x, y))
+    with pytest.raises(RuntimeError, match=r"Unexpected key.*other"):
+        ours["gate"].load_state_dict({"mul.weight": torch.zeros(0), "other": torch.zeros(0)})
 
 
 def test_errors():

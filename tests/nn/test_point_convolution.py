@@ -344,6 +344,8 @@ class TestErrors:
             layer(feats, sh[:, :4], edge_len, edges)
         with pytest.raises(DtypeError, match="one dtype"):
             layer(feats.float(), sh, edge_len, edges)
+        with pytest.raises(DtypeError, match="edge_len float32, weights float64"):
+            layer(feats, sh, edge_len.float(), edges)
         with pytest.raises(DtypeError, match="edge_index needs an int64 tensor"):
             layer(feats, sh, edge_len, edges.int())
         with pytest.raises(DataError, match=r"source in 0..1; got 2"):

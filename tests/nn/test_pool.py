@@ -28,17 +28,18 @@ def test_sum_pool_of_any_shape():
 
 
 class TestScalarReadout:
+    @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
     @pytest.mark.parametrize("hidden", [(), (4,), (4, 3)])
-    def test_is_invariant_and_sums_nodes(self, hidden):
-        readout = ScalarReadout("3x0e+2x1o+0o", hidden=hidden).double()
+    def test_is_invariant_and_sums_nodes(self, dtype, hidden):
+        readout = ScalarReadout("3x0e+2x1o+0o+6e", hidden=hidden).to(dtype)
         assert_equivariant(
             lambda x, batch: readout(x, batch, 4)[:, None],
             [readout.irreps_in, None],
             "0e",
             permutation=NODES,
-            inputs=[readout.irreps_in.randn(5, -1, dtype=torch.float64), BATCH],
+            inputs=[readout.irreps_in.randn(5, -1, dtype=dtype), BATCH],
         )
-        x = readout.irreps_in.randn(5, -1, dtype=torch.float64)
+        x = readout.irreps_in.randn(5, -1, dtype=dtype)
         torch.testing.assert_close(readout(x, BATCH, 4), sum_pool(readout.per_node(x), BATCH, 4))
 
     def test_dtypes(self):

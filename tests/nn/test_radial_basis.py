@@ -66,6 +66,14 @@ def test_shapes_dtypes_and_no_state():
     assert repr(basis) == "BesselBasis(cutoff=4.0, num_basis=8)"
 
 
+def test_built_without_values_and_filled_later():
+    with torch.device("meta"):
+        basis = BesselBasis(4.0)
+    assert basis.order.is_meta
+    r = torch.rand(9) * 4
+    assert torch.equal(basis.to_empty(device="cpu")(r), BesselBasis(4.0)(r))
+
+
 def test_errors():
     with pytest.raises(ConfigError, match="cutoff needs a positive length"):
         BesselBasis(0.0)

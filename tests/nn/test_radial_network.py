@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import silu
 
-from irrepnet.errors import ConfigError, ShapeError
+from irrepnet.errors import ConfigError, DtypeError, ShapeError
 from irrepnet.nn import BesselBasis, PolynomialEnvelope, RadialNetwork, second_moment_factor
 
 
@@ -70,6 +70,8 @@ def test_state_empty_input_and_compile():
 def test_errors():
     with pytest.raises(ShapeError, match=r"RadialNetwork needs edge_len \[E\]; got \[4, 1\]"):
         RadialNetwork(4.0, 3)(torch.ones(4, 1))
+    with pytest.raises(DtypeError, match="of one dtype; got edge_len float64, weights float32"):
+        RadialNetwork(4.0, 3)(torch.ones(4).double())
     with pytest.raises(ConfigError, match=r"widths >= 1; got num_out = 3, hidden = \(8, 0\)"):
         RadialNetwork(4.0, 3, hidden=(8, 0))
     with pytest.raises(ConfigError, match="cutoff needs a positive length"):

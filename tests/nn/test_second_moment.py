@@ -43,6 +43,26 @@ def test_e3nn_leaves_alone_what_is_nearly_normal():
     assert second_moment_factor(lambda z: 1.0002 * normal(z), "e3nn") == pytest.approx(1 / 1.0002, rel=1e-12)
 
 
+def test_an_object_that_changes_is_not_remembered():
+    class Power:
+        exponent = 1
+
+        def __call__(self, z):
+            return z**self.exponent
+
+    power = Power()
+    assert second_moment_factor(power) == pytest.approx(1.0)
+    power.exponent = 3
+    assert second_moment_factor(power) == pytest.approx(15**-0.5)
+
+
+@pytest.mark.parametrize("method", ["exact", "e3nn"])
+def test_has_a_value_while_modules_are_built_without(method):
+    with torch.device("meta"):
+        factor = second_moment_factor(lambda z: z.sin() + 2, method)
+    assert factor == second_moment_factor(lambda z: z.sin() + 2, method)
+
+
 def test_global_random_state_stays():
     before = torch.get_rng_state()
     second_moment_factor(lambda z: z.sin() + 1, "e3nn")

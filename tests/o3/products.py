@@ -47,7 +47,9 @@ def products(draw, modes=MODES, lmax=2, max_mul=3):
                 if entry not in irreps3 or draw(st.booleans()):
                     irreps3.append(entry)
                 k = max(n for n, other in enumerate(irreps3) if other == entry)
-                instructions.append((i, j, k, mode, has_weight, draw(st.sampled_from([1.0, 0.25, 3.0]))))
+                # One path at least has a weight, or the product would be zero.
+                path_weight = draw(st.sampled_from([1.0, 0.25, 3.0, 0.0] if instructions else [1.0, 0.25, 3.0]))
+                instructions.append((i, j, k, mode, has_weight, path_weight))
     if draw(st.booleans()):
         irreps3.append((2, draw(ir)))
     variance = st.sampled_from([0.5, 1.0, 2.0])

@@ -130,12 +130,44 @@ def test_state_and_copies():
     x = linear.irreps_in.randn(4, -1)
     for other in (copy.deepcopy(linear), pickle.loads(pickle.dumps(linear))):
         assert torch.equal(other(x), linear(x)) and other.weight is not linear.weight
+    with torch.device("meta"):
+        on_meta = o3.Linear("4x0e", "3x0e+2e")
+    assert on_meta.to_empty(device="cpu").output_mask.tolist() == [1.0] * 3 + [0.0] * 5
     bare, theirs = twins("4x0e", "3x0e", shared_weights=False)
     bare.load_state_dict(theirs.state_dict())
     assert not bare.state_dict()
     assert linear.float()(x.float()).dtype == torch.float32
     with torch.autocast("cpu", torch.bfloat16):
         assert linear(x.bfloat16()).isfinite().all()
+
+
+def test_biases_of_the_call_broadcast():
+    linear = o3.Linear("2x0e+1o", "3x0e+1o", internal_weights=False, biases=True)
+    x, weight = linear.irreps_in.randn(4, 6, -1), torch.randn(linear.weight_numel)
+    plain = linear(x, weight, torch.zeros(3))
+    for shape in [(3,), (6, 3), (1, 3), (4, 1, 3), (4, 6, 3)]:
+        bias = torch.randn(shape)
+        needed = torch.cat([plain[..., :3] + bias, plain[..., 3:]], dim=-1)
+        torch.testing.assert_close(linear(x, weight, bias), needed)
+    for shape in [(4, 3), (24, 3), (1, 4, 6, 3)]:
+        with pytest.raises(ShapeError, match=r"leading axes broadcast to \[4, 6\]; got"):
+            linear(x, weight, torch.randn(shape))
+    with pytest.raises(DtypeError, match=r"features and bias of one dtype .* bias float32 on cpu"):
+        linear(x, weight, torch.randn(3).float())
+
+
+def test_autocast_gives_one_dtype_with_and_without_biases():
+    for irreps_out in ("3x0e+2x1o", "3x0o+2x0e+2x1o"):
+        for biases in (False, True):
+            linear = o3.Linear("4x0e+2x1o", irreps_out, biases=biases).float()
+            with torch.autocast("cpu", torch.bfloat16):
+                assert linear(torch.randn(5, 10).float()).dtype == torch.bfloat16
+
+
+def test_runs_without_values():
+    linear = o3.Linear("4x0e+2x1o", "3x0e+2x1o", biases=True).to("meta")
+    out = linear(torch.randn(5, 10, device="meta"))
+    assert out.is_meta and out.shape == (5, 9)
 
 
 def test_empty():

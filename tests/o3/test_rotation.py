@@ -1,3 +1,4 @@
+import inspect
 import math
 
 import e3nn.o3
@@ -41,6 +42,12 @@ def test_conversions_equal_e3nn(name):
     ours, theirs = (as_tuple(getattr(room, name)(*CONVERSIONS[name])) for room in (o3, e3nn.o3))
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-11)  # e3nn's acos loses digits next to 0 and pi
+
+
+@pytest.mark.parametrize("name", CONVERSIONS)
+def test_arguments_have_the_names_of_e3nn(name):
+    ours, theirs = (list(inspect.signature(getattr(room, name)).parameters) for room in (o3, e3nn.o3))
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("name", CONVERSIONS)

@@ -83,6 +83,18 @@ def test_the_zero_vector_makes_no_nan():
     torch.testing.assert_close(o3.spherical_harmonics(1, x, True, "norm"), torch.tensor([[0.0, 0, 0], [0, 1, 0]]))
 
 
+@pytest.mark.parametrize("scale", [1e-30, 1e-25, 1e25, 1e37])
+def test_lengths_whose_square_leaves_the_range(scale):
+    x = torch.tensor([[1.0, 0.0, 0.0], [0.3, -0.6, 0.7]])
+    tiny = (scale * x).requires_grad_()
+    Y = o3.spherical_harmonics([1, 2], tiny, True, "component")
+    torch.testing.assert_close(Y, o3.spherical_harmonics([1, 2], x, True, "component"))
+    x.requires_grad_()
+    (needed,) = torch.autograd.grad(o3.spherical_harmonics([1, 2], x, True, "component").sum(), x)
+    (grad,) = torch.autograd.grad(Y.sum(), tiny)
+    torch.testing.assert_close(grad * scale, needed)
+
+
 def test_derivatives():
     x = vectors(3).requires_grad_()
     for normalize in (True, False):
@@ -97,6 +109,7 @@ def test_irreps_follow_from_each_other():
     assert o3.SphericalHarmonics("2x2e+0e", True).irreps_in == o3.Irreps("1o")
     assert o3.SphericalHarmonics(o3.Irrep("1o"), True).irreps_out == o3.Irreps("1o")
     assert o3.SphericalHarmonics((0, 1), True).irreps_out == o3.Irreps("0e+1o")
+    assert o3.SphericalHarmonics((l for l in (0, 1)), True).irreps_out == o3.Irreps("0e+1o")
     repeated = o3.spherical_harmonics("2x1o+0e", vectors(4), True)
     assert repeated.shape == (4, 7) and torch.equal(repeated[:, :3], repeated[:, 3:6])
 

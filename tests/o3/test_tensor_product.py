@@ -159,7 +159,8 @@ def test_moves_keep_the_tables_exact():
     assert torch.equal(o3.TensorProduct(*MIXED).double().tables, exact)
     with torch.device("meta"):
         on_meta = o3.TensorProduct(*MIXED)
-    assert torch.equal(on_meta.to_empty(device="cpu").tables, exact.float())
+    on_meta.to_empty(device="cpu")
+    assert torch.equal(on_meta.tables, exact.float()) and torch.equal(on_meta.output_mask, tp.output_mask.float())
 
 
 def test_copies():
@@ -222,12 +223,20 @@ def test_bad_operands_are_named():
 
 
 def test_arguments_without_meaning_here_stay_at_their_defaults():
-    refused = {"compile_right": True, "compile_left_right": False, "normalization": "norm", "_specialized_code": True}
+    refused = {"compile_right": True, "compile_left_right": False, "_specialized_code": True}
     for name, value in refused.items():
         with pytest.raises(ConfigError, match=f"{name} has no meaning in irrepnet; got"):
             o3.TensorProduct("1o", "1o", "1e", [(0, 0, 0, "uuu", False)], **{name: value})
     with pytest.raises(IrrepsError, match=r"in1_var needs 1 values, one for each entry of '1x1o'; got 2"):
         o3.TensorProduct("1o", "1o", "1e", [(0, 0, 0, "uuu", False)], in1_var=[1.0, 2.0])
+
+
+def test_the_old_name_of_the_normalization():
+    arguments = "2x1o", "1o", "2x1e", [(0, 0, 0, "uvu", True)]
+    with pytest.warns(DeprecationWarning, match="Use irrep_normalization"):
+        old = o3.TensorProduct(*arguments, normalization="norm")
+    assert old.instructions == o3.TensorProduct(*arguments, irrep_normalization="norm").instructions
+    assert old.instructions != o3.TensorProduct(*arguments).instructions
 
 
 def test_half_precision():

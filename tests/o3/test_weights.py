@@ -41,6 +41,11 @@ def test_views_of_given_weights():
         module.weight_view_for_instruction(0, weight[:, 1:])
 
 
+def test_lists_of_another_length():
+    with pytest.raises(ShapeError, match=r"needs a list of 2 weights, one for each instruction that has some; got 1\."):
+        next(weighted().weight_views([torch.randn(2, 3)]))
+
+
 def test_prefix_axes():
     module = weighted(weight_prefix=(8, 9))
     assert module.weight.shape == (8, 9, 10) and module.weight_view_for_instruction(0).shape == (8, 9, 2, 3)

@@ -159,6 +159,19 @@ def test_node_rows_must_be_those_of_the_order():
         convolve(x, y, w, order, UVU.plan)
 
 
+def test_tables_of_another_plan():
+    x, y, w = example(UVU, 4, 2)
+    order, tables = edge_order(torch.tensor([[0, 1], [1, 0]]), 4), SMALL.plan.tables(torch.float64)
+    with pytest.raises(ShapeError, match=r"convolve needs tables \[\d+\] = plan.tables.*Make them from the same plan"):
+        convolve(x, y, w, order, UVU.plan, tables=tables)
+
+
+def test_shapes_on_meta():
+    x, y, w = (operand.to("meta") for operand in example(UVU, 4, 2))
+    order = edge_order(torch.empty(2, 2, dtype=torch.int64, device="meta"), 4, 3)
+    assert convolve(x, y, w, order, UVU.plan).shape == (3, UVU.plan.dim_out)
+
+
 def test_has_no_fused_kernel():
     x, y, w = example(UVU, 4, 2)
     order = edge_order(torch.tensor([[0, 1], [1, 0]]), 4)

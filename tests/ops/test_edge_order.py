@@ -58,6 +58,12 @@ def test_bad_edges_are_named(edge_index, error, message):
         edge_order(edge_index, 3)
 
 
+@pytest.mark.parametrize("sizes", [(-1,), (2, -1)])
+def test_sizes_are_not_negative(sizes):
+    with pytest.raises(ShapeError, match=r"needs num_src and num_dst >= 0; got -?[12] and -1"):
+        edge_order(torch.empty(2, 0, dtype=torch.int64), *sizes)
+
+
 def test_can_be_made_while_a_graph_is_traced():
     edges = torch.tensor([[0, 1, 2], [2, 2, 0]])
     compiled = torch.compile(lambda e: edge_order(e, 3)[:6], backend="aot_eager", fullgraph=True)

@@ -54,6 +54,13 @@ def test_tables_are_rounded_once():
     assert set(couplings[couplings != 0].tolist()) <= set(exact.tolist())
 
 
+@pytest.mark.parametrize(
+    "made", [big(), big(muls=(4, 5)), o3.FullTensorProduct("2x4e+2x5o", "2x4e").plan, plan(path())]
+)
+def test_the_number_of_constants_is_known(made):
+    assert made.tables(torch.float32).shape == (made.table_numel,)
+
+
 def test_small_blocks_of_one_multiplicity_share_a_matrix():
     (shared,) = big().channelwise_groups()
     assert shared.paths == (0, 1, 2) and shared.dims == (3, 1, 3) and (shared.rows, shared.columns) == (7, 4)
@@ -84,6 +91,15 @@ def test_small_blocks_of_one_multiplicity_share_a_matrix():
         (
             lambda: plan(path(), path(out=Block(1, 2, 1), weight_offset=2), dims=(2, 1, 3), weight_numel=4),
             "blocks must be the same or apart",
+        ),
+        (lambda: plan(path(mode="uvx")), "needs a mode of uvw, uvu, .*; got 'uvx'. Did you mean 'uv"),
+        (
+            lambda: plan(path(mode="uvx", weight_offset=None, weight_shape=()), weight_numel=0),
+            "needs a mode of .*; got 'uvx'",
+        ),
+        (
+            lambda: plan(path(weight_shape=(2,))),
+            r"path 0 of mode 'uvu' needs weight_shape \(2, 1\); got \(2,\)",
         ),
         (lambda: Coupling((1, 1, 2), (1.0,)), r"a coupling \(1, 1, 2\) needs 2 values; got 1"),
     ],

@@ -59,6 +59,13 @@ def test_tables_are_taken_as_given():
     torch.testing.assert_close(tensor_product(x, y, weights, TP.plan, tables=2 * tables), 2 * expected)
     with pytest.raises(DtypeError, match="weights float64 on cpu, tables float32 on cpu"):
         tensor_product(x, y, weights, TP.plan, tables=tables.float())
+    with pytest.raises(ShapeError, match=r"tensor_product needs tables \[\d+\] = plan.tables.*; got \[\d+\]"):
+        tensor_product(x, y, weights, TP.plan, tables=tables[1:])
+
+
+def test_shapes_on_meta():
+    x, y, weights = (operand.to("meta") for operand in TestTwin().example(2))
+    assert tensor_product(x, y, weights, TP.plan).shape == (2, TP.plan.dim_out)
 
 
 def test_has_no_fused_kernel():

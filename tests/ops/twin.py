@@ -245,6 +245,36 @@ class TwinTests:
         compiled = torch.compile(lambda *a: self.op(*a, backend=backend), fullgraph=True)
         self.assert_same_gradients(compiled, backend, 4)
 
+    def test_compiled_transforms(self):
+        """A kernel that the compiler takes for a constant would give tangents of zero."""
+        if "fused" not in self.backends:
+            pytest.skip("this op has no registered kernels")
+        func = torch.func
+        f, x = self.energy("auto")
+        tangents = tuple(torch.randn_like(a) for a in x)
+        transforms = {
+            "jvp": lambda *a: func.jvp(f, a, tangents)[1],
+            "jacfwd": func.jacfwd(f),
+            "grad": func.grad(f),
+            "hessian": func.hessian(f),
+            "vmap of grad": lambda *a: torch.vmap(func.grad(f))(*(torch.stack([b, 2 * b]) for b in a)),
+        }
+        for name, transform in transforms.items():
+            torch._dynamo.reset()
+            expected = transform(*x)
+            assert expected.abs().max() > 0, name
+            assert_near(torch.compile(transform, backend="eager", fullgraph=True)(*x), expected, 1e-12)
+
+    def test_one_compiled_function_in_and_out_of_forward_mode(self):
+        if "fused" not in self.backends:
+            pytest.skip("this op has no registered kernels")
+        f, x = self.energy("auto")
+        compiled = torch.compile(f, backend="eager")
+        tangents = tuple(torch.randn_like(a) for a in x)
+        for _ in range(2):
+            assert_near(compiled(*x), f(*x), 1e-12)
+            assert_near(torch.func.jvp(compiled, x, tangents)[1], torch.func.jvp(f, x, tangents)[1], 1e-12)
+
     def assert_same_gradients(self, compiled, backend, size):
         inputs = self.leaves(size)
         values = compiled(*inputs), self.op(*inputs, backend=backend)

@@ -191,6 +191,12 @@ class TestModules:
         with pytest.raises(AssertionError, match="tolerance 1e-08"):
             assert_equivariant(f, "1o", "1o", dtype=torch.float32, tol=1e-8)
 
+    def test_what_carries_no_irreps_does_not_loosen_the_tolerance(self):
+        x, mask = torch.randn(5, 3, dtype=torch.float64), torch.ones(5, 1)
+        f = lambda x, mask: x * mask + 1e-6 * x[:, [1, 2, 0]]  # noqa: E731
+        with pytest.raises(AssertionError, match="tolerance 1e-10"):
+            assert_equivariant(f, ["1o", None], "1o", inputs=[x, mask])
+
     def test_state_is_left_alone(self):
         module = nn.BatchNorm1d(4)
         before = {name: value.clone() for name, value in module.state_dict().items()}

@@ -131,10 +131,16 @@ def test_overrides_are_yaml_values_and_make_missing_sections(tmp_path):
     assert tuple(config.model.radial_hidden) == (8, 8)
 
 
-@pytest.mark.parametrize("text", ["training.lr", "=3", "training..lr=3", "training.lr=[1", "a=!!python/object:x {}"])
+@pytest.mark.parametrize(
+    "text", ["training.lr", "=3", "training..lr=3", "training.lr=[1", "a=!!python/object:x {}", "a=2001-99-99"]
+)
 def test_bad_overrides_are_refused(text):
     with pytest.raises(ConfigError, match="--set"):
         parse_overrides([text])
+
+
+def test_an_empty_section_takes_overrides(tmp_path):
+    assert load(tmp_path, "data: {train: a.npz}\ntraining:\n", "training.steps=5").training.steps == 5
 
 
 def test_an_override_through_a_value_is_refused(tmp_path):
@@ -167,6 +173,9 @@ def test_relative_paths_are_relative_to_the_file_and_overrides_to_the_current_fo
         ("- a\n- b", "found list"),
         ("", "found NoneType"),
         ("[" * 5000, "plain YAML"),
+        ("? [a]\n: 1", "a key needs to be one word"),
+        ("training: {steps: 2001-99-99}", "month must be in"),
+        ("training: {steps: " + "9" * 5000 + "}", "digits"),
     ],
 )
 def test_files_that_are_not_plain_yaml_are_refused_in_one_line(tmp_path, text, what):

@@ -171,8 +171,7 @@ def test_the_console_prints_one_line_per_validation_with_units(tmp_path, capsys)
 def test_a_validation_that_is_not_finite_stops_the_run_naming_the_frames(tmp_path, monkeypatch):
     def broken(*arguments, **options):
         evaluation = evaluate(*arguments, **options)
-        predicted = {"energy": np.array([0.0, np.nan, 0.0, 0.0])}
-        return dataclasses.replace(evaluation, loss=math.nan, predicted=predicted)
+        return dataclasses.replace(evaluation, loss=math.nan, not_finite=("frames.npz frame 17",))
 
     monkeypatch.setattr(loop, "evaluate", broken)
     with pytest.raises(NonFiniteError, match=r"at step 0: the validation loss is nan for \S+ frame 17; best\.model"):

@@ -5,10 +5,11 @@ from torch import nn
 from train import toy
 
 from irrepnet.data import read_frames
-from irrepnet.errors import DataError
+from irrepnet.errors import DataError, NonFiniteError
 from irrepnet.models import Prediction
 from irrepnet.train import error_rows, evaluate, force_field_loss, format_errors, label_graphs
 from irrepnet.train.config import LossConfig
+from irrepnet.train.metrics import refuse_not_finite
 from irrepnet.train.samples import LabelledGraphs
 
 
@@ -83,6 +84,25 @@ def test_the_table_has_a_row_per_label_and_element(items):
 def test_missing_labels_are_left_out(items):
     bare = [LabelledGraphs(item.graph, None, item.forces, None, item.sources) for item in items]
     assert set(evaluate(Offset(items), bare).metrics) == {"forces_mae", "forces_rmse"}
+
+
+def test_labels_of_some_frames_count_whatever_the_batch_size(items):
+    mixed = list(items)
+    mixed[2] = LabelledGraphs(items[2].graph, None, items[2].forces, None, items[2].sources)
+    model = Offset(items)
+    found = [evaluate(model, mixed, batch_size=size) for size in (1, 2, 5)]
+    for evaluation in found:
+        assert evaluation.num_values == {"energy": 4, "forces": 60}
+        assert evaluation.metrics == pytest.approx(found[0].metrics)
+
+
+def test_predictions_that_are_not_finite_are_named(items):
+    model = Offset(items)
+    sick = model.answers[tuple(items[3].graph.pos[0].tolist())]
+    broken = LabelledGraphs(sick.graph, sick.energy, sick.forces * torch.nan, None, sick.sources)
+    model.answers[tuple(items[3].graph.pos[0].tolist())] = broken
+    with pytest.raises(NonFiniteError, match=r"found NaN or infinity for .*frame 3; look at"):
+        refuse_not_finite(evaluate(model, items, batch_size=2))
 
 
 def test_an_interrupted_evaluation_is_none(items):

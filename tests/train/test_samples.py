@@ -64,3 +64,9 @@ def test_a_batch_depends_on_step_and_seed_alone():
     assert shuffled_batch(items, 2, 9, seed=3).sources == before
     orders = [[shuffled_batch(items, 2, step, seed=seed).sources for step in range(4)] for seed in (3, 4)]
     assert orders[0] != orders[1]
+
+
+def test_batches_start_anew_where_the_labels_change():
+    mixed = [*frames(2, forces=np.ones((2, 3))), *frames(3)]
+    found = [(batch.graph.num_graphs, batch.forces is None) for batch in batches(label_graphs(mixed, 3.0), 2)]
+    assert found == [(2, False), (2, True), (1, True)]

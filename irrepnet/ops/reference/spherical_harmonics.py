@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from irrepnet.ops._autocast import without_autocast
 from irrepnet.ops._constant import constant_when_compiled
 
 __all__ = ["spherical_harmonics"]
@@ -43,7 +44,7 @@ def spherical_harmonics(xyz: Tensor, lmax: int) -> Tensor:
     x = xyz.reshape(-1, 3).T.contiguous()  # [3, E]: points innermost, because 3 and 2l+1 are short
     row = math.sqrt(3) * x
     rows = [pad(row, (0, 0, 1, 0), value=1.0)]  # [4, E]
-    with torch.autocast(xyz.device.type, enabled=False):  # the definition holds in the dtype of its input
+    with without_autocast(xyz.device):  # the definition holds in the dtype of its input
         for degree in range(2, lmax + 1):
             products = (x.unsqueeze(1) * row).flatten(0, 1)  # [3 * (2l-1), E]
             row = torch.tensor(ladder(degree), dtype=xyz.dtype, device=xyz.device) @ products  # [2l+1, E]
