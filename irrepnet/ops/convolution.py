@@ -51,6 +51,7 @@ def convolve(
     Reference: Thomas et al. 2018, arXiv:1802.08219, section 4.1.
 
     Example:
+        >>> import torch
         >>> from irrepnet.ops import Block, Coupling, ProductPath, ProductPlan, edge_order
         >>> path = ProductPath(Block(0, 2, 1), Block(0, 1, 1), Block(0, 2, 1), "uvu", 0, None, 1.0)
         >>> plan = ProductPlan(2, 1, 2, 0, (path,), (Coupling((1, 1, 1), (1.0,)),))
