@@ -22,7 +22,7 @@ SHELL := bash
 
 help:
 	@echo "make demo   set up, train a water force field, run MD, write $(RUN)/report.html (about 10 minutes on 2 cores)"
-	echo "make test   set up, run all tests, doctests and tutorials (about 15 minutes on 2 cores)"
+	echo "make test   set up, run all tests, doctests and tutorials (about 10 minutes on 2 cores)"
 	echo "make lint   ruff, mypy and the import floors"
 	echo "make clean  remove $(VENV) and build leftovers (runs/ stays)"
 
