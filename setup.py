@@ -98,7 +98,7 @@ setup(
             sources=sorted(str(path) for path in Path("csrc").rglob("*.cpp")),
             depends=sorted(str(path) for path in Path("csrc").rglob("*.h")),
             define_macros=[("TORCH_TARGET_VERSION", "0x020a000000000000")],
-            extra_compile_args=["-std=c++17", "-O3", "-g0", "-fvisibility=hidden"],
+            extra_compile_args=["-std=c++17", "-O3", "-g0", "-fvisibility=hidden", "-Wno-psabi"],
             libraries=["torch_cpu"],
             language="c++",
             py_limited_api=True,

@@ -13,4 +13,19 @@ STABLE_TORCH_LIBRARY(irrepnet, m) {
   m.def("spherical_harmonics_gradient_v(Tensor g, Tensor r, int lmax) -> Tensor");
   m.def("spherical_harmonics_gradient_g(Tensor v, Tensor r, int lmax) -> Tensor");
   m.def("spherical_harmonics_gradient_r(Tensor v, Tensor g, int lmax) -> Tensor");
+  // Sum over edges of x[src] times y times weights, along channelwise paths (irrepnet/ops/convolution.py).
+  // x [num_src, dim_x], y [E, dim_y], weights [E, W] or [W] -> [num_dst, dim_out]
+  m.def(
+      "convolve(Tensor x, Tensor y, Tensor? weights, Tensor src, Tensor by_dst, Tensor dst_ptr, Tensor tables, "
+      "int[] paths, int dim_out) -> Tensor");
+  // Gradients with respect to x, y and weights, given that of the output; `needs` has a bit for each, and one that is
+  // not needed is empty.
+  m.def(
+      "convolve_backward(Tensor g, Tensor x, Tensor y, Tensor? weights, Tensor src, Tensor by_dst, Tensor dst_ptr, "
+      "Tensor tables, int[] paths, int dim_out, int needs) -> (Tensor, Tensor, Tensor)");
+  // Directional derivatives of these three, and of the output (bit 8), along (dx, dy, dweights); g is held.
+  m.def(
+      "convolve_second(Tensor? dx, Tensor? dy, Tensor? dweights, Tensor g, Tensor x, Tensor y, Tensor? weights, "
+      "Tensor src, Tensor by_dst, Tensor dst_ptr, Tensor tables, int[] paths, int dim_out, int needs) "
+      "-> (Tensor, Tensor, Tensor, Tensor)");
 }

@@ -9,11 +9,11 @@
 
 namespace irrepnet {
 
-// `size` numbers in two vector registers of `bytes` bytes: two hide the latency of a sum, more would spill.
-template <typename T, int bytes>
-struct Pack {
-  typedef T Register __attribute__((vector_size(bytes), may_alias));
-  static constexpr int registers = 2;
+// `size` numbers in `count` vector registers of `bytes` bytes: two hide the latency of a sum, more would spill.
+template <typename T, int bytes, int count = 2>
+struct __attribute__((may_alias)) Pack {
+  typedef T Register __attribute__((vector_size(bytes), aligned(sizeof(T)), may_alias));  // may lie anywhere
+  static constexpr int registers = count;
   static constexpr int size = registers * bytes / static_cast<int>(sizeof(T));
   Register part[registers];
 
@@ -45,6 +45,12 @@ struct Pack {
 
 #if defined(__x86_64__)
 template <typename Kernel>
+__attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma"))) void run_avx512(
+    const Kernel& kernel, int64_t begin, int64_t end) {
+  kernel.template run<64>(begin, end);
+}
+
+template <typename Kernel>
 __attribute__((target("avx2,fma"))) void run_avx2(const Kernel& kernel, int64_t begin, int64_t end) {
   kernel.template run<32>(begin, end);
 }
@@ -56,6 +62,9 @@ template <typename Kernel>
 void run_widest(const Kernel& kernel, int64_t begin, int64_t end) {
 #if defined(__x86_64__)
   static const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  static const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                                 __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
+  if (has_avx512) return run_avx512(kernel, begin, end);
   if (has_avx2) return run_avx2(kernel, begin, end);
 #endif
   kernel.template run<16>(begin, end);

@@ -19,15 +19,18 @@ REBUILD = "run `pip install --no-build-isolation .` in the source tree, with PyT
 
 
 class Kernels(NamedTuple):
-    """What the fused kernels of one op accept."""
+    """What the fused kernels of one op accept, and the library's op behind them."""
 
+    library_op: str
     devices: tuple[str, ...]
     dtypes: tuple[torch.dtype, ...]
 
 
 # One line per op that has fused kernels; an op that is not named here is served by the reference only.
 KERNELS = {
-    "spherical_harmonics": Kernels(("cpu",), (torch.float32, torch.float64)),
+    "spherical_harmonics": Kernels("spherical_harmonics", ("cpu",), (torch.float32, torch.float64)),
+    "tensor_product": Kernels("convolve", ("cpu",), (torch.float32, torch.float64)),
+    "convolve": Kernels("convolve", ("cpu",), (torch.float32, torch.float64)),
 }
 
 
@@ -58,14 +61,15 @@ def load(package: Path) -> LibraryStatus:
     if not files:
         return LibraryStatus(False, None, f"irrepnet has no op library: {_why_missing(package)}", ())
     path = str(files[0])
-    if not any(hasattr(torch.ops.irrepnet, op) for op in KERNELS):  # a second copy would crash the process
+    ops = {kernels.library_op for kernels in KERNELS.values()}
+    if not any(hasattr(torch.ops.irrepnet, op) for op in ops):  # a second copy would crash the process
         try:
             torch.ops.load_library(path)
         except (OSError, RuntimeError) as error:
             text = " ".join(str(error.__cause__ or error).split())
             reason = f"the op library {path} does not load into PyTorch {torch.__version__}: {text}; {REBUILD}"
             return LibraryStatus(False, path, reason, ())
-    missing = [op for op in KERNELS if not hasattr(torch.ops.irrepnet, op)]
+    missing = [op for op in sorted(ops) if not hasattr(torch.ops.irrepnet, op)]
     if missing:
         reason = f"the op library {path} is from another version of irrepnet, it lacks {', '.join(missing)}; {REBUILD}"
         return LibraryStatus(False, path, reason, ())
@@ -95,7 +99,7 @@ def library_status() -> LibraryStatus:
     return _STATUS
 
 
-def choose(backend: str, op: str, *tensors: Tensor | None) -> str:
+def choose(backend: str, op: str, *tensors: Tensor | None, obstacle: str | None = None) -> str:
     """Return the backend that serves a call: 'reference' or 'fused'.
 
     Args:
@@ -103,6 +107,7 @@ def choose(backend: str, op: str, *tensors: Tensor | None) -> str:
             or raises.
         op: Name of the op, as users call it.
         tensors: The floating-point tensors of the call; None is skipped.
+        obstacle: Why the op's kernels cannot serve this call, where the op itself knows a reason.
 
     Raises:
         BackendError: If the name is unknown, or 'fused' was named and cannot serve these tensors.
@@ -116,7 +121,7 @@ def choose(backend: str, op: str, *tensors: Tensor | None) -> str:
         raise BackendError(f"{op} needs backend 'auto', 'reference' or 'fused'; got {backend!r}.{hint}")
     if backend == "reference":
         return "reference"
-    obstacle = _obstacle(op, tensors)
+    obstacle = obstacle or _obstacle(op, tensors)
     if obstacle is None:
         return "fused"
     if backend == "fused":

@@ -23,10 +23,10 @@ from torch.autograd import forward_ad
 from irrepnet.ops._autocast import autocasting
 from irrepnet.ops._backend import library_status, transforming
 
-__all__ = ["Derivative", "Op", "register", "rowwise"]
+__all__ = ["Derivative", "Joint", "Op", "register", "rowwise"]
 
-Op = Callable[..., Tensor]
-BatchRule = Callable[..., tuple[Tensor, int]]
+Op = Callable[..., Any]  # returns a tensor or a tuple of tensors
+BatchRule = Callable[..., tuple[Any, Any]]
 
 
 class Derivative(NamedTuple):
@@ -45,13 +45,29 @@ class Derivative(NamedTuple):
     jvp: Op | None = None
 
 
-def register(name: str, *, fake: Op, derivatives: Mapping[int, Derivative], batch: Callable[[Op], BatchRule]) -> Op:
+class Joint(NamedTuple):
+    """The derivatives of an op with respect to all its arguments at once, for kernels that make them in one pass.
+
+    Attributes:
+        vjp: ``vjp(needed, grads, *args)``: given which arguments need a gradient and one gradient for each output (None:
+            zero), returns a gradient or None for each argument.
+        jvp: ``jvp(tangents, *args)``: given a tangent or None for each argument, returns the tangent of the output, or
+            a tuple with a tangent or None for each.
+    """
+
+    vjp: Callable[..., tuple[Tensor | None, ...]]
+    jvp: Callable[..., Any]
+
+
+def register(
+    name: str, *, fake: Op, derivatives: Mapping[int, Derivative] | Joint, batch: Callable[[Op], BatchRule]
+) -> Op:
     """Register one op of the library and return the function that calls it, differentiable to every order.
 
     Args:
         name: The op's name in the library's schema.
         fake: Returns an empty output of the right shape and dtype, given the op's arguments.
-        derivatives: Argument position -> derivative, for every argument that may carry a gradient.
+        derivatives: Argument position -> derivative, for every argument that may carry a gradient; or all in one.
         batch: Given the wrapper, returns the rule for ``vmap``; see :func:`rowwise`.
 
     Returns:
@@ -66,10 +82,10 @@ def register(name: str, *, fake: Op, derivatives: Mapping[int, Derivative], batc
             return op(*args)
         return differentiable.apply(*_autocast(args))
 
-    rules = _Rules(call, derivatives)
+    rules = _Rules(derivatives if isinstance(derivatives, Joint) else _one_by_one(call, derivatives))
     rule = batch(call)
 
-    def batched(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
+    def batched(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, Any]:
         return rule(info.batch_size, in_dims, *args)
 
     members = {"forward": op, "setup_context": rules.save, "backward": rules.vjp, "jvp": rules.jvp, "vmap": batched}
@@ -88,35 +104,50 @@ def register(name: str, *, fake: Op, derivatives: Mapping[int, Derivative], batc
 class _Rules:
     """What autograd asks of an op, in terms of its derivative formulas."""
 
-    def __init__(self, call: Op, derivatives: Mapping[int, Derivative]):
-        self.call = call
-        self.derivatives = derivatives
+    def __init__(self, formulas: Joint):
+        self.formulas = formulas
 
-    def save(self, ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    def save(self, ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        ctx.set_materialize_grads(False)  # a gradient of zero is None, and costs nothing
         ctx.constants = tuple(None if isinstance(value, Tensor) else value for value in inputs)
         ctx.slots = tuple(k for k, value in enumerate(inputs) if isinstance(value, Tensor))
         tensors = [inputs[k] for k in ctx.slots]
         ctx.save_for_backward(*tensors)
         ctx.save_for_forward(*tensors)
 
-    def vjp(self, ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def vjp(self, ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
         args = _saved(ctx)
-        formulas, needed = self.derivatives, ctx.needs_input_grad
-        return tuple(formulas[k].vjp(grad, *args) if k in formulas and needed[k] else None for k in range(len(args)))
+        if all(grad is None for grad in grads):
+            return (None,) * len(args)
+        return self.formulas.vjp(ctx.needs_input_grad, grads, *args)
 
-    def jvp(self, ctx: Any, *tangents: Tensor | None) -> Tensor | None:
+    def jvp(self, ctx: Any, *tangents: Tensor | None) -> Any:
         # PyTorch runs this rule with forward mode off, so an outer jvp would miss every plain operation in it and be
         # silently wrong. It is switched on again, for arguments that have put off the tangents of this level.
         args = [forward_ad.unpack_dual(a, level=0).primal if isinstance(a, Tensor) else a for a in _saved(ctx)]
         with forward_ad._set_fwd_grad_enabled(True):
-            terms = [self._term(k, args, tangents[k]) for k in self.derivatives if tangents[k] is not None]
-            return sum(terms[1:], terms[0]) if terms else None
+            return self.formulas.jvp(tangents, *args)
 
-    def _term(self, k: int, args: list[Any], tangent: Tensor | None) -> Tensor:
-        formula = self.derivatives[k].jvp
-        if formula is None:
-            return self.call(*args[:k], tangent, *args[k + 1 :])
-        return formula(tangent, *args)
+
+def _one_by_one(call: Op, derivatives: Mapping[int, Derivative]) -> Joint:
+    """Make the joint rule of an op of one output from the derivatives for each argument."""
+
+    def vjp(needed: tuple[bool, ...], grads: tuple[Tensor, ...], *args: Any) -> tuple[Tensor | None, ...]:
+        wanted = (k in derivatives and needed[k] for k in range(len(args)))
+        return tuple(derivatives[k].vjp(grads[0], *args) if given else None for k, given in enumerate(wanted))
+
+    def jvp(tangents: tuple[Tensor | None, ...], *args: Any) -> Tensor | None:
+        terms = []
+        for k, derivative in derivatives.items():
+            if tangents[k] is None:
+                continue
+            if derivative.jvp is None:
+                terms.append(call(*args[:k], tangents[k], *args[k + 1 :]))
+            else:
+                terms.append(derivative.jvp(tangents[k], *args))
+        return sum(terms[1:], terms[0]) if terms else None
+
+    return Joint(vjp, jvp)
 
 
 def _saved(ctx: Any) -> list[Any]:

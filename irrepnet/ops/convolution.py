@@ -7,10 +7,11 @@ from torch import Tensor
 from irrepnet.errors import ShapeError
 from irrepnet.ops._autocast import without_autocast
 from irrepnet.ops._backend import choose
+from irrepnet.ops._convolution import fused_convolve
 from irrepnet.ops.edge_order import EdgeOrder
 from irrepnet.ops.product_plan import ProductPlan
 from irrepnet.ops.reference import convolution as reference
-from irrepnet.ops.tensor_product import check_operands
+from irrepnet.ops.tensor_product import check_operands, fused_obstacle
 
 __all__ = ["convolve"]
 
@@ -38,7 +39,7 @@ def convolve(
         order: The edges, from ``edge_order``; checked there.
         plan: The product.
         tables: ``plan.tables(dtype, device)``, if the caller keeps them; else they are made on each call.
-        backend: "auto" or "reference"; there is no fused kernel for this op.
+        backend: "auto", "reference" or "fused"; the fused kernels serve plans whose paths are all channelwise.
 
     Returns:
         Shape ``[num_dst, dim_out]``; a plain sum, zero for a destination without edges.
@@ -66,15 +67,19 @@ def convolve(
         "weights": (weights, plan.weight_numel),
     }
     node_feats, edge_sh, weights, tables = check_operands("convolve", named, plan, tables)
-    edges = order.src.shape[0]
-    rows = [("node_feats", node_feats, order.num_src, "num_src"), ("edge_sh", edge_sh, edges, "E")]
+    num_edges = order.src.shape[0]
+    rows = [("node_feats", node_feats, order.num_src, "num_src"), ("edge_sh", edge_sh, num_edges, "E")]
     if weights is not None and weights.ndim > 1:
-        rows.append(("weights", weights, edges, "E"))
+        rows.append(("weights", weights, num_edges, "E"))
     for name, operand, needed, letter in rows:
         if operand.ndim != 2 or operand.shape[0] != needed:
             raise ShapeError(
                 f"convolve needs {name} [{letter} = {needed}, {operand.shape[-1]}]; got {list(operand.shape)}."
             )
-    choose(backend, "convolve", node_feats, edge_sh, weights)
+    if choose(backend, "convolve", node_feats, edge_sh, weights, obstacle=fused_obstacle(plan)) == "fused":
+        assert plan.panel_paths is not None
+        panels = tables[plan.panel_offset :]
+        edges = order.src, order.by_dst, order.dst_ptr
+        return fused_convolve(node_feats, edge_sh, weights, *edges, panels, plan.panel_paths, plan.dim_out)
     with without_autocast(node_feats.device):
         return reference.convolve(node_feats, edge_sh, weights, order, plan, tables)

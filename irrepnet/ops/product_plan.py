@@ -161,6 +161,9 @@ class ProductPlan:
         paths: The paths.
         couplings: The coupling tensors that the paths share.
         table_numel: Number of constants in ``tables``.
+        panel_offset: Where in ``tables`` the panels of the fused kernels begin.
+        panel_paths: The paths as those kernels read them, nine integers each (see ``csrc/cpu/convolution_plan.h``);
+            None where a path is not channelwise.
 
     Raises:
         ShapeError: If a block does not fit, a mode is unknown or its weights have another shape, weights leave gaps,
@@ -180,6 +183,8 @@ class ProductPlan:
     paths: tuple[ProductPath, ...]
     couplings: tuple[Coupling, ...]
     table_numel: int = field(init=False, compare=False)
+    panel_offset: int = field(init=False, compare=False)
+    panel_paths: tuple[int, ...] | None = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         weights = 0
@@ -196,7 +201,16 @@ class ProductPlan:
                     raise ShapeError(f"blocks must be the same or apart; got {before} and {after}.")
         numel = self.dim2 * sum(group.rows * group.columns for group in self.channelwise_groups())
         numel += sum(math.prod(self.couplings[path.coupling].dims) for path in self.paths if not path.channelwise)
-        object.__setattr__(self, "table_numel", numel)  # the dataclass is frozen
+        panels = self._panels()
+        derived = {
+            "panel_offset": numel,
+            "table_numel": numel + sum(math.prod(self.couplings[path.coupling].dims) for path in panels),
+            "panel_paths": tuple(number for path in panels for number in _path_numbers(path))
+            if all(path.channelwise for path in self.paths)
+            else None,
+        }
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)  # the dataclass is frozen
 
     def _check(self, number: int, path: ProductPath) -> None:
         if path.mode in ("uvw", "u<vw") and path.weight_offset is None:
@@ -240,13 +254,18 @@ class ProductPlan:
         """Return all constants of the product as one flat tensor, from float64 and rounded once.
 
         First comes the matrix ``[dim2, ...]`` that turns a second input into the matrices ``[rows, columns]`` of the
-        channelwise groups, one group after another; then, for each other path, its coupling ``[i, j, k]``. Scales are
-        multiplied in.
+        channelwise groups, one group after another; then, for each other path, its coupling ``[i, j, k]``; then, from
+        ``panel_offset`` on, the coupling of each channelwise path as ``[j, k, i]``. Scales are multiplied in.
         """
         none = torch.zeros(self.dim2, 0, dtype=torch.float64)
         parts = [torch.cat([none, *(self._matrices(group) for group in self.channelwise_groups())], dim=1)]
         parts += [path.scale * self.couplings[path.coupling].dense() for path in self.paths if not path.channelwise]
+        parts += [path.scale * self.couplings[path.coupling].dense().permute(1, 2, 0) for path in self._panels()]
         return torch.cat([part.flatten() for part in parts]).to(dtype=dtype, device=device)
+
+    def _panels(self) -> list[ProductPath]:
+        """Return the paths that the fused kernels walk; those without channels are nothing."""
+        return [path for path in self.paths if path.channelwise and path.in1.mul and path.out.mul]
 
     def _matrices(self, group: ChannelwiseGroup) -> Tensor:
         """Return the couplings of a group as ``[dim2, rows * columns]``: zero where a path has no part."""
@@ -264,3 +283,11 @@ class ProductPlan:
     def __repr__(self) -> str:
         sizes = f"{self.dim1} x {self.dim2} -> {self.dim_out}"
         return f"ProductPlan({sizes} | {self.weight_numel} weights | {len(self.paths)} paths)"
+
+
+def _path_numbers(path: ProductPath) -> tuple[int, ...]:
+    """Return a channelwise path as the fused kernels read it."""
+    weights = -1 if path.weight_offset is None else path.weight_offset
+    mixed_to = path.out.mul if path.mode == "uvw" else 0
+    blocks = (path.in1.offset, path.in1.mul, path.in1.dim, path.in2.offset, path.in2.dim, path.out.offset, path.out.dim)
+    return (*blocks, weights, mixed_to)

@@ -8,10 +8,12 @@ from torch import Tensor
 from irrepnet.errors import DtypeError, ShapeError
 from irrepnet.ops._autocast import autocasting, without_autocast
 from irrepnet.ops._backend import choose
+from irrepnet.ops._convolution import fused_convolve
 from irrepnet.ops.product_plan import ProductPlan
 from irrepnet.ops.reference import tensor_product as reference
+from irrepnet.ops.reference.tensor_product import broadcast_rows, flat_rows
 
-__all__ = ["check_operands", "tensor_product"]
+__all__ = ["check_operands", "fused_obstacle", "tensor_product"]
 
 
 def tensor_product(
@@ -32,7 +34,7 @@ def tensor_product(
             has none.
         plan: The product.
         tables: ``plan.tables(dtype, device)``, if the caller keeps them; else they are made on each call.
-        backend: "auto" or "reference"; there is no fused kernel for this op.
+        backend: "auto", "reference" or "fused"; the fused kernels serve plans whose paths are all channelwise.
 
     Returns:
         Shape ``[..., dim_out]``.
@@ -53,9 +55,30 @@ def tensor_product(
     """
     named = {"x": (x, plan.dim1), "y": (y, plan.dim2), "weights": (weights, plan.weight_numel)}
     x, y, weights, tables = check_operands("tensor_product", named, plan, tables)
-    choose(backend, "tensor_product", x, y, weights)
+    if choose(backend, "tensor_product", x, y, weights, obstacle=fused_obstacle(plan)) == "fused":
+        return _fused(x, y, weights, plan, tables)
     with without_autocast(x.device):
         return reference.tensor_product(x, y, weights, plan, tables)
+
+
+def fused_obstacle(plan: ProductPlan) -> str | None:
+    """Return why the fused kernels cannot serve a plan, or None."""
+    if plan.panel_paths is not None:
+        return None
+    return "its plan has paths that are not channelwise (modes uvu, uvuv and uvw with one channel in the second factor)"
+
+
+def _fused(x: Tensor, y: Tensor, weights: Tensor | None, plan: ProductPlan, tables: Tensor) -> Tensor:
+    """Multiply with the kernels of the convolution: each row is a point with one edge, from itself to itself."""
+    assert plan.panel_paths is not None
+    batch = broadcast_rows(x, y, weights)
+    x, y = flat_rows(x, batch), flat_rows(y, batch)
+    if weights is not None and weights.ndim > 1:
+        weights = flat_rows(weights, batch)
+    rows = torch.arange(x.shape[0] + 1, device=x.device)
+    panels = tables[plan.panel_offset :]
+    out = fused_convolve(x, y, weights, rows[:-1], rows[:-1], rows, panels, plan.panel_paths, plan.dim_out)
+    return out.reshape(*batch, plan.dim_out)
 
 
 def check_operands(

@@ -10,7 +10,7 @@ from irrepnet.ops.blocks import Block, cut, join, together
 from irrepnet.ops.product_plan import ProductPlan
 from irrepnet.ops.reference.contraction import contract
 
-__all__ = ["tensor_product"]
+__all__ = ["broadcast_rows", "flat_rows", "tensor_product"]
 
 
 def tensor_product(x: Tensor, y: Tensor, weights: Tensor | None, plan: ProductPlan, tables: Tensor) -> Tensor:
@@ -29,15 +29,10 @@ def tensor_product(x: Tensor, y: Tensor, weights: Tensor | None, plan: ProductPl
     Raises:
         ShapeError: If leading axes do not broadcast.
     """
-    batched = [operand for operand in (x, y, weights) if operand is not None and operand.ndim > 1]
-    try:
-        batch = torch.broadcast_shapes(*(operand.shape[:-1] for operand in batched))
-    except RuntimeError as error:
-        shapes = " and ".join(str(list(operand.shape)) for operand in batched)
-        raise ShapeError(f"tensor_product needs operands whose leading axes broadcast; got {shapes}.") from error
-    x, y = _rows(x, batch), _rows(y, batch)
+    batch = broadcast_rows(x, y, weights)
+    x, y = flat_rows(x, batch), flat_rows(y, batch)
     if weights is not None and weights.ndim > 1:
-        weights = _rows(weights, batch)
+        weights = flat_rows(weights, batch)
     blocks = cut(x, (path.in1 for path in plan.paths))
     sums: dict[Block, Tensor] = {}
     for numbers, messages in contract(plan, lambda wanted: together(blocks, wanted), y, weights, tables):
@@ -47,7 +42,21 @@ def tensor_product(x: Tensor, y: Tensor, weights: Tensor | None, plan: ProductPl
     return join(sums, plan.dim_out, like=x).reshape(*batch, plan.dim_out)
 
 
-def _rows(operand: Tensor, batch: torch.Size) -> Tensor:
+def broadcast_rows(x: Tensor, y: Tensor, weights: Tensor | None) -> torch.Size:
+    """Return the leading axes that the operands broadcast to; weights of one axis are the same for all rows.
+
+    Raises:
+        ShapeError: If leading axes do not broadcast.
+    """
+    batched = [operand for operand in (x, y, weights) if operand is not None and operand.ndim > 1]
+    try:
+        return torch.broadcast_shapes(*(operand.shape[:-1] for operand in batched))
+    except RuntimeError as error:
+        shapes = " and ".join(str(list(operand.shape)) for operand in batched)
+        raise ShapeError(f"tensor_product needs operands whose leading axes broadcast; got {shapes}.") from error
+
+
+def flat_rows(operand: Tensor, batch: torch.Size) -> Tensor:
     """Broadcast leading axes and make them one: ``[rows, columns]``."""
     rows = 1
     for size in batch:
