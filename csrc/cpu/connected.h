@@ -16,10 +16,12 @@ IRREPNET_INLINE void mix(const T* t, int64_t ts, int64_t channels, const T* W, i
   const int64_t rows = K ? K : any;
   for (int64_t v = 0; v < width; v += V::size) {
     Column<K, V> sum(lent);
+    IRREPNET_UNROLL
     for (int64_t k = 0; k < rows; ++k) sum[k] = load<V>(out + k * os + v);
     const T* row = W + v;
     for (int64_t u = 0; u < channels; ++u, row += width) {
       const V w = load_part<V>(row, width - v, end);
+      IRREPNET_UNROLL
       for (int64_t k = 0; k < rows; ++k) sum[k] = sum[k] + t[k * ts + u] * w;
     }
     for (int64_t k = 0; k < rows; ++k) store(out + k * os + v, sum[k]);
@@ -36,14 +38,17 @@ IRREPNET_INLINE void mix_back(const T* g, int64_t gs, int64_t channels, const T*
     for (int64_t n = 0; n < V::size; ++n) {
       const int64_t u = first + n;
       Column<K, V> sum(lent + rows * V::size);
+      IRREPNET_UNROLL
       for (int64_t k = 0; k < rows; ++k) sum[k] = V(T(0));
       for (int64_t v = 0; u < channels && v < width; v += V::size) {
         const V w = load_part<V>(W + u * width + v, width - v, end);
+        IRREPNET_UNROLL
         for (int64_t k = 0; k < rows; ++k) sum[k] = sum[k] + w * load<V>(g + k * gs + v);
       }
+      IRREPNET_UNROLL
       for (int64_t k = 0; k < rows; ++k) sums[k * V::size + n] = sum[k];
     }
-    for (int64_t k = 0; k < rows; ++k) sum_lanes(sums + k * V::size, V::size, gt + k * ts + first);
+    for (int64_t k = 0; k < rows; ++k) sum_lanes(sums + k * V::size, 1, V::size, gt + k * ts + first);
   }
 }
 

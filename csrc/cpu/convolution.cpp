@@ -1,5 +1,6 @@
-// Forward: a thread owns destinations and sums their edges where the cache is near. Derivatives: a task owns channels
-// (see ConvolutionPlan::tasks), so that its sums at sources, at edges' weights and at destinations meet no other's;
+// Edges are walked by destination, some at a time (EdgeBatch): M is made for all of them at once, and a path is worked on
+// for all of them before the next, its sums in registers. Forward: a thread owns destinations. Derivatives: a task owns
+// channels (ConvolutionPlan::tasks), so that its sums at sources, at edges' weights and at destinations meet no other's;
 // only gy sums over channels, and is kept apart for each task until the end. Nothing of size [E, out] ever exists, and
 // every sum has one order, whatever the number of threads.
 
@@ -14,17 +15,13 @@
 #include "../shared/checks.h"
 #include "connected.h"
 #include "convolution_plan.h"
+#include "edge_batch.h"
 #include "lanes.h"
 #include "rows.h"
 #include "scratch.h"
 
 namespace irrepnet {
 namespace {
-
-struct Edges {
-  const int64_t *src, *by_dst, *dst_ptr;
-  int64_t count, sources, destinations;
-};
 
 // Rows of a tensor, or one row for all (step 0); `end` is the end of their memory.
 template <typename T>
@@ -35,27 +32,37 @@ struct Rows {
   IRREPNET_INLINE const T* at(int64_t row) const { return data + row * step; }
 };
 
-// M[k, i] = sum_j C[i, j, k] y[j] of every path of a block, one after another.
+// The entries of M for all edges of a batch, [size][kBatch].
 template <typename V, typename T>
-IRREPNET_INLINE void matrices(const ConvolutionPlan<T>& plan, int64_t block, const T* y, T* M) {
-  for (const Path* path : plan.of[block]) {
-    for (int64_t n = 0; n < path->size; n += V::size) {
-      const T* panel = plan.panels.data() + path->panel + n;
-      V sum(T(0));
-      for (int64_t j = 0; j < path->y_dims; ++j) sum = sum + y[path->y + j] * load<V>(panel + j * path->size);
-      store(M + path->M + n, sum);
+IRREPNET_INLINE void matrices(const ConvolutionPlan<T>& plan, const Path& path, const T* y, T* M) {
+  const int64_t* begin = plan.begins.data() + path.M;
+  y += path.y * kBatch<T>;
+  for (int64_t n = 0; n < path.size; ++n) {
+    V sum(T(0));
+    for (int64_t t = begin[n]; t < begin[n + 1]; ++t) {
+      sum = sum + plan.terms[t].value * load<V>(y + plan.terms[t].from * kBatch<T>);
     }
+    store(M + n * kBatch<T>, sum);
   }
 }
 
-// Weights of a path lie apart from those of the next, too far for the processor to foresee.
+// Rows y[e] of a batch, side by side: to [dim_y][kBatch], zero where there is no edge.
 template <typename T>
-IRREPNET_INLINE void prefetch(const ConvolutionPlan<T>& plan, const Part& part, const T* weights) {
-  const int64_t end = std::min(part.end, plan.ins[part.block].mul);
-  for (const Path* path : plan.of[part.block]) {
-    if (path->weights < 0 || path->mixes) continue;
-    for (int64_t c = part.begin; c < end; c += kPad<T>) __builtin_prefetch(weights + path->weights + c);
+IRREPNET_INLINE void gather(const Rows<T>& y, int64_t dim_y, const EdgeBatch<T>& batch, T* to) {
+  for (int64_t n = 0; n < batch.count; ++n) {
+    const T* row = y.at(batch.edge[n]);
+    for (int64_t j = 0; j < dim_y; ++j) to[j * kBatch<T> + n] = row[j];
   }
+  for (int64_t n = batch.count; n < kBatch<T>; ++n) {
+    for (int64_t j = 0; j < dim_y; ++j) to[j * kBatch<T> + n] = T(0);
+  }
+}
+
+// Weights of the next batch come while this one is worked on: those of a path lie too far from those of the path before
+// for the processor to foresee them.
+template <bool write, typename T>
+IRREPNET_INLINE void prefetch(const T* from, int64_t count) {
+  for (int64_t c = 0; c < count; c += kPad<T>) __builtin_prefetch(from + c, write, 2);
 }
 
 // The weights of some channels of a path; 1 where it has none.
@@ -70,8 +77,8 @@ IRREPNET_INLINE void multiply(const ChannelBlock& in, const T* x, const T* M, in
   with_dims<Narrow>(in.dims, [&](auto dims) IRREPNET_LAMBDA {
     for_channels<Wide, Narrow>(0, in.stride, [&](int64_t c, auto as) IRREPNET_LAMBDA {
       using V = typename decltype(as)::type;
-      path_forward<decltype(dims)::value>(x + c, in.dims, in.stride, V(T(1)), M, rows, in.stride, t + c,
-                                          reinterpret_cast<V*>(lent));
+      path_forward<decltype(dims)::value, kBatch<T>>(x + c, in.dims, in.stride, V(T(1)), M, rows, in.stride, t + c,
+                                                     reinterpret_cast<V*>(lent));
     });
   });
 }
@@ -84,53 +91,103 @@ struct Forward {
   Rows<T> y, w;
   T* out;  // [destinations, plan.columns_out]
   const std::vector<int64_t>& bounds;
-  const std::vector<Part> parts;
 
   template <int bytes>
   IRREPNET_INLINE void run(int64_t first, int64_t last) const {
     using Wide = Pack<T, bytes>;
     using Narrow = Pack<T, bytes, 1>;
-    Scratch<T> sums(plan.dim_out), M(plan.longest_M), t(plan.most_dims * plan.widest);
-    Scratch<T> lent(plan.most_dims * Wide::size);
-    for (int64_t n = bounds[first]; n < bounds[last]; ++n) {
-      std::fill(sums + 0, sums + plan.dim_out, T(0));
-      const int64_t end = edges.dst_ptr[n + 1];
-      for (const Part& part : parts) {
-        for (int64_t p = edges.dst_ptr[n]; p < end; ++p) {
-          const int64_t e = edges.by_dst[p];
-          if (w.step && p + 1 < end) prefetch(plan, part, w.at(edges.by_dst[p + 1]));
-          matrices<Narrow>(plan, part.block, y.at(e), +M);
-          edge<Wide, Narrow>(part, x + edges.src[e] * plan.dim_x, w.at(e), M, sums, t, lent);
+    using Across = Pack<T, bytes, 64 / bytes>;  // one number of each edge of a batch
+    EdgeWalk<T> walk(edges, bounds[first], bounds[last], plan.dim_out);
+    Scratch<T> sums(walk.slots() * plan.dim_out), y_batch(plan.dim_y * kBatch<T>), M(plan.largest_matrix * kBatch<T>);
+    Scratch<T> t(plan.most_dims * plan.widest), lent(plan.most_dims * Wide::size);
+    EdgeBatch<T> batch;
+    while (walk.next(batch)) {
+      gather(y, plan.dim_y, batch, +y_batch);
+      for (const Run& r : batch) {
+        if (r.starts) std::fill_n(sums + r.slot * plan.dim_out, plan.dim_out, T(0));
+      }
+      for (const Path& path : plan.paths) {
+        matrices<Across>(plan, path, +y_batch, +M);
+        if (path.mixes) {
+          mixed<Wide, Narrow>(path, batch, M, sums, t, lent);
+        } else {
+          direct<Wide, Narrow>(path, batch, M, sums, lent);
         }
       }
-      for (const ChannelBlock& b : plan.outs) {
-        turn(sums + b.at, b.stride, b.dims, b.mul, out + n * plan.columns_out + b.column, b.dims);
+      for (const Run& r : batch) {
+        if (!r.ends) continue;
+        const T* from = sums + r.slot * plan.dim_out;
+        for (const ChannelBlock& b : plan.outs) {
+          turn(from + b.at, b.stride, b.dims, b.mul, out + r.node * plan.columns_out + b.column, b.dims);
+        }
       }
     }
   }
 
-  template <typename Wide, typename Narrow>
-  IRREPNET_INLINE void edge(const Part& part, const T* row, const T* weights, T* M, T* sums, T* t, T* lent) const {
-    const ChannelBlock& in = plan.ins[part.block];
-    for (const Path* path : plan.of[part.block]) {
-      const ChannelBlock& to = plan.outs[path->out];
-      if (path->mixes) {
-        std::fill(t, t + to.dims * in.stride, T(0));
-        multiply<Wide, Narrow>(in, row + in.at, M + path->M, to.dims, t, lent);
-        with_dims<Narrow>(to.dims, [&](auto dims) IRREPNET_LAMBDA {
-          mix<decltype(dims)::value, Narrow>(t, in.stride, in.mul, weights + path->weights, to.mul, w.end, to.dims,
-                                             sums + to.at, to.stride, reinterpret_cast<Narrow*>(lent));
-        });
-        continue;
+  // Sums over the edges of a run stay in registers.
+  template <int I, int K, typename V>
+  IRREPNET_INLINE void run_edges(const Path& path, const EdgeBatch<T>& batch, const Run& r, int64_t c, const T* M,
+                                 T* to) const {
+    const ChannelBlock &in = plan.ins[path.block], &block = plan.outs[path.out];
+    V sum[K];
+    IRREPNET_UNROLL
+    for (int k = 0; k < K; ++k) sum[k] = load<V>(to + k * block.stride);
+    for (int64_t n = r.begin; n < r.end; ++n) {
+      const T* row = x + batch.src[n] * plan.dim_x + in.at + c;
+      const V weight = weights_at<V>(path, w.at(batch.edge[n]), c, in.mul, w.end);
+      if (w.step && path.weights >= 0) __builtin_prefetch(w.at(batch.next[n]) + path.weights + c, 0, 2);
+      V t[I];
+      IRREPNET_UNROLL
+      for (int i = 0; i < I; ++i) t[i] = weight * load<V>(row + i * in.stride);
+      IRREPNET_UNROLL
+      for (int k = 0; k < K; ++k) {
+        IRREPNET_UNROLL
+        for (int i = 0; i < I; ++i) sum[k] = sum[k] + M[(k * I + i) * kBatch<T> + n] * t[i];
       }
-      with_dims<Narrow>(in.dims, [&](auto dims) IRREPNET_LAMBDA {
-        for_channels<Wide, Narrow>(part.begin, part.end, [&](int64_t c, auto as) IRREPNET_LAMBDA {
-          using V = typename decltype(as)::type;
-          path_forward<decltype(dims)::value>(
-              row + in.at + c, in.dims, in.stride, weights_at<V>(*path, weights, c, in.mul, w.end), M + path->M, to.dims,
-              to.stride, sums + to.at + c, reinterpret_cast<V*>(lent));
-        });
+    }
+    IRREPNET_UNROLL
+    for (int k = 0; k < K; ++k) store(to + k * block.stride, sum[k]);
+  }
+
+  template <typename Wide, typename Narrow>
+  IRREPNET_INLINE void direct(const Path& path, const EdgeBatch<T>& batch, const T* M, T* sums, T* lent) const {
+    const ChannelBlock &in = plan.ins[path.block], &block = plan.outs[path.out];
+    with_dims<Narrow>(in.dims, [&](auto dims) IRREPNET_LAMBDA {
+      with_dims<Narrow>(block.dims, [&](auto rows) IRREPNET_LAMBDA {
+        constexpr int I = decltype(dims)::value, K = decltype(rows)::value;
+        for (const Run& r : batch) {
+          T* to = sums + r.slot * plan.dim_out + block.at;
+          for_channels<Wide, Narrow>(0, in.stride, [&](int64_t c, auto as) IRREPNET_LAMBDA {
+            using V = typename decltype(as)::type;
+            if constexpr (I > 0 && K > 0) {
+              run_edges<I, K, V>(path, batch, r, c, M, to + c);
+            } else {
+              for (int64_t n = r.begin; n < r.end; ++n) {
+                path_forward<I, kBatch<T>>(x + batch.src[n] * plan.dim_x + in.at + c, in.dims, in.stride,
+                                           weights_at<V>(path, w.at(batch.edge[n]), c, in.mul, w.end), M + n, block.dims,
+                                           block.stride, to + c, reinterpret_cast<V*>(lent));
+              }
+            }
+          });
+        }
       });
+    });
+  }
+
+  template <typename Wide, typename Narrow>
+  IRREPNET_INLINE void mixed(const Path& path, const EdgeBatch<T>& batch, const T* M, T* sums, T* t, T* lent) const {
+    const ChannelBlock &in = plan.ins[path.block], &block = plan.outs[path.out];
+    for (const Run& r : batch) {
+      T* to = sums + r.slot * plan.dim_out + block.at;
+      for (int64_t n = r.begin; n < r.end; ++n) {
+        std::fill(t, t + block.dims * in.stride, T(0));
+        multiply<Wide, Narrow>(in, x + batch.src[n] * plan.dim_x + in.at, M + n, block.dims, t, lent);
+        const T* weights = w.at(batch.edge[n]) + path.weights;
+        with_dims<Narrow>(block.dims, [&](auto rows) IRREPNET_LAMBDA {
+          mix<decltype(rows)::value, Narrow>(t, in.stride, in.mul, weights, block.mul, w.end, block.dims, to,
+                                             block.stride, reinterpret_cast<Narrow*>(lent));
+        });
+      }
     }
   }
 };
@@ -138,12 +195,12 @@ struct Forward {
 // Pointers to what the derivatives read and write. Those that are not wanted are null.
 template <typename T>
 struct Operands {
-  const T *x, *dx;              // [sources, plan.dim_x], padded
-  Rows<T> y, dy, w, dw;         // [E, ...]
-  const T* g;                   // [destinations, plan.columns_out]
-  T *dout, *gx, *gy, *gw;       // [destinations, columns_out], [sources, dim_x] padded, [tasks, E, dim_y], [E, W] or [W]
-  int64_t gw_step;              // 0 where all edges share the weights
-  const T* zeros;               // a row of any of these
+  const T *x, *dx;         // [sources, plan.dim_x], padded
+  Rows<T> y, dy, w, dw;    // [E, ...]
+  const T* g;              // [destinations, plan.columns_out]
+  T *dout, *gx, *gy, *gw;  // [destinations, columns_out], [sources, dim_x] padded, [tasks, E, dim_y], [E, W] or [W]
+  int64_t gw_step;         // 0 where all edges share the weights
+  const T* zeros;          // a row of any of these
 };
 
 // gx, gy and gw of `Forward`; or, `second`, the directional derivatives of out, gx, gy and gw along (dx, dy, dw).
@@ -156,183 +213,225 @@ struct Derivatives {
   std::atomic<int64_t>& next;
 
   struct Room {
-    Scratch<T> g, sums, M, dM, t, dt, gt, dgt, nowhere, outer, gM, gy, lent;
+    Scratch<T> g, sums, y, dy, gy, M, dM, outer, t, dt, gt, dgt, nowhere, lent;
 
-    Room(const ConvolutionPlan<T>& plan, int64_t wide, int64_t narrow)
-        : g(plan.dim_out), sums(plan.dim_out), M(plan.longest_M), dM(plan.longest_M), t(plan.most_dims * plan.widest),
-          dt(t.size()), gt(t.size()), dgt(t.size()), nowhere(plan.dim_x), outer(plan.largest_matrix * narrow),
-          gM(plan.largest_matrix), gy(pad_to(plan.dim_y, kPad<T>) * narrow),
-          lent(plan.most_dims * (4 * wide + narrow + narrow * narrow) + pad_to(plan.dim_y, kPad<T>)) {}
+    Room(const ConvolutionPlan<T>& plan, int64_t slots, int64_t wide, int64_t narrow)
+        : g(slots * plan.dim_out), sums(second ? g.size() : 0), y(plan.dim_y * kBatch<T>), dy(y.size()), gy(y.size()),
+          M(plan.largest_matrix * kBatch<T>), dM(M.size()), outer(M.size() * narrow),
+          t(plan.most_dims * plan.widest), dt(t.size()), gt(t.size()), dgt(t.size()), nowhere(plan.dim_x),
+          lent(plan.most_dims * (4 * wide + narrow + narrow * narrow)) {}
   };
 
   template <int bytes>
   IRREPNET_INLINE void run(int64_t, int64_t) const {
     using Wide = Pack<T, bytes>;
     using Narrow = Pack<T, bytes, 1>;
-    Room room(plan, Wide::size, Narrow::size);
+    using Across = Pack<T, bytes, 64 / bytes>;
     const int64_t count = static_cast<int64_t>(tasks.size());
     for (int64_t task = next++; task < count; task = next++) {
-      for (int64_t n = 0; n < edges.destinations; ++n) node<Wide, Narrow>(task, n, room);
+      EdgeWalk<T> walk(edges, 0, edges.destinations, plan.dim_out);
+      Room room(plan, walk.slots(), Wide::size, Narrow::size);
+      EdgeBatch<T> batch;
+      while (walk.next(batch)) work<Wide, Narrow, Across>(task, batch, room);
     }
   }
 
-  template <typename Wide, typename Narrow>
-  IRREPNET_INLINE void node(int64_t task, int64_t n, Room& room) const {
-    const int64_t begin = edges.dst_ptr[n], end = edges.dst_ptr[n + 1];
-    const T* g = ops.g + n * plan.columns_out;
-    outputs(task, [&](const ChannelBlock& b, int64_t c, int64_t count) {
-      turn(g + b.column + c * b.dims, b.dims, count, b.dims, room.g + b.at + c, b.stride);
-      if (second) for (int64_t k = 0; k < b.dims; ++k) std::fill_n(room.sums + b.at + k * b.stride + c, count, T(0));
-    });
+  template <typename Wide, typename Narrow, typename Across>
+  IRREPNET_INLINE void work(int64_t task, const EdgeBatch<T>& batch, Room& room) const {
+    gather(ops.y, plan.dim_y, batch, +room.y);
+    if (second) gather(ops.dy, plan.dim_y, batch, +room.dy);
+    for (const Run& r : batch) {
+      if (!r.starts) continue;
+      const T* g = ops.g + r.node * plan.columns_out;
+      T *to = room.g + r.slot * plan.dim_out, *sums = room.sums + r.slot * plan.dim_out;
+      outputs(task, [&](const ChannelBlock& b, int64_t c, int64_t count) {
+        turn(g + b.column + c * b.dims, b.dims, count, b.dims, to + b.at + c, b.stride);
+        if (second) for (int64_t k = 0; k < b.dims; ++k) std::fill_n(sums + b.at + k * b.stride + c, count, T(0));
+      });
+    }
     for (const Part& part : tasks[task]) {
-      for (int64_t p = begin; p < end; ++p) {
-        const int64_t e = edges.by_dst[p];
-        if (ops.w.step && p + 1 < end) prefetch(plan, part, ops.w.at(edges.by_dst[p + 1]));
-        if (second && ops.dw.step && p + 1 < end) prefetch(plan, part, ops.dw.at(edges.by_dst[p + 1]));
-        matrices<Narrow>(plan, part.block, ops.y.at(e), +room.M);
-        if (second) matrices<Narrow>(plan, part.block, ops.dy.at(e), +room.dM);
-        edge<Wide, Narrow>(part, e, room);
-        if (ops.gy) flush<Narrow>(ops.gy + (task * edges.count + e) * plan.dim_y, room);
+      for (int64_t p = plan.first[part.block]; p < plan.first[part.block + 1]; ++p) {
+        const Path& path = plan.paths[p];
+        matrices<Across>(plan, path, +room.y, +room.M);
+        if (second) matrices<Across>(plan, path, +room.dy, +room.dM);
+        if (path.mixes) {
+          mixed<Wide, Narrow>(path, batch, room);
+        } else {
+          direct<Wide, Narrow>(path, part, batch, room);
+        }
+        if (ops.gy) contract<Narrow, Across>(path, batch.count, room);
       }
     }
+    if (ops.gy) {
+      T* to = ops.gy + task * edges.count * plan.dim_y;
+      for (int64_t n = 0; n < batch.count; ++n) {
+        for (int64_t j = 0; j < plan.dim_y; ++j) to[batch.edge[n] * plan.dim_y + j] = room.gy[j * kBatch<T> + n];
+      }
+      std::fill_n(+room.gy, plan.dim_y * kBatch<T>, T(0));
+    }
     if (!second || !ops.dout) return;
-    T* out = ops.dout + n * plan.columns_out;
-    outputs(task, [&](const ChannelBlock& b, int64_t c, int64_t count) {
-      turn(room.sums + b.at + c, b.stride, b.dims, count, out + b.column + c * b.dims, b.dims);
-    });
+    for (const Run& r : batch) {
+      if (!r.ends) continue;
+      T *out = ops.dout + r.node * plan.columns_out, *sums = room.sums + r.slot * plan.dim_out;
+      outputs(task, [&](const ChannelBlock& b, int64_t c, int64_t count) {
+        turn(sums + b.at + c, b.stride, b.dims, count, out + b.column + c * b.dims, b.dims);
+      });
+    }
   }
 
   // Calls body(block, first channel, number of channels) for what a task's paths write to.
   template <typename Body>
   void outputs(int64_t task, const Body& body) const {
     for (const Part& part : tasks[task]) {
-      for (const Path* path : plan.of[part.block]) {
-        const ChannelBlock& to = plan.outs[path->out];
-        const int64_t begin = path->mixes ? 0 : part.begin, end = path->mixes ? to.mul : std::min(part.end, to.mul);
+      for (int64_t p = plan.first[part.block]; p < plan.first[part.block + 1]; ++p) {
+        const Path& path = plan.paths[p];
+        const ChannelBlock& to = plan.outs[path.out];
+        const int64_t begin = path.mixes ? 0 : part.begin, end = path.mixes ? to.mul : std::min(part.end, to.mul);
         body(to, begin, end - begin);
       }
     }
   }
 
+  // What an edge reads and writes for the channels of a block.
+  struct Place {
+    const T *x, *dx, *w, *dw;
+    T *gx, *gw;
+  };
+
+  IRREPNET_INLINE Place place(const Path& path, int64_t src, int64_t e, Room& room) const {
+    const int64_t at = src * plan.dim_x + plan.ins[path.block].at;
+    return {ops.x + at, ops.dx ? ops.dx + at : ops.zeros, ops.w.at(e), ops.dw.at(e),
+            ops.gx ? ops.gx + at : +room.nowhere, ops.gw && path.weights >= 0 ? ops.gw + e * ops.gw_step : nullptr};
+  }
+
   template <typename Wide, typename Narrow>
-  IRREPNET_INLINE void edge(const Part& part, int64_t e, Room& room) const {
-    const ChannelBlock& in = plan.ins[part.block];
-    const int64_t at = edges.src[e] * plan.dim_x + in.at;
-    const T *x = ops.x + at, *dx = ops.dx ? ops.dx + at : ops.zeros;
-    T* gx = ops.gx ? ops.gx + at : +room.nowhere;
-    T* gw = ops.gw ? ops.gw + e * ops.gw_step : nullptr;
-    const T *w = ops.w.at(e), *dw = ops.dw.at(e);
-    for (const Path* path : plan.of[part.block]) {
-      const ChannelBlock& to = plan.outs[path->out];
-      if (path->mixes) {
-        mixed<Wide, Narrow>(*path, in, to, x, dx, w, dw, gx, gw, room);
-      } else {
-        const T *g = room.g + to.at, *M = room.M + path->M, *dM = room.dM + path->M;
-        with_dims<Narrow>(in.dims, [&](auto dims) IRREPNET_LAMBDA {
-          constexpr int I = decltype(dims)::value;
-          for_channels<Wide, Narrow>(part.begin, part.end, [&](int64_t c, auto as) IRREPNET_LAMBDA {
+  IRREPNET_INLINE void direct(const Path& path, const Part& part, const EdgeBatch<T>& batch, Room& room) const {
+    const ChannelBlock &in = plan.ins[path.block], &to = plan.outs[path.out];
+    const int64_t fetched = ops.w.step && path.weights >= 0 ? std::min(part.end, in.mul) - part.begin : 0;
+    with_dims<Narrow>(in.dims, [&](auto dims) IRREPNET_LAMBDA {
+      constexpr int I = decltype(dims)::value;
+      // Many components leave no registers for pairs of vectors.
+      using Most = std::conditional_t<(second && (I == 0 || I > 3)), Narrow, Wide>;
+      for (const Run& r : batch) {
+        const T* g = room.g + r.slot * plan.dim_out + to.at;
+        T* sums = room.sums + r.slot * plan.dim_out + to.at;
+        for (int64_t n = r.begin; n < r.end; ++n) {
+          const Place at = place(path, batch.src[n], batch.edge[n], room);
+          const int64_t ahead = batch.next[n], column = path.weights + part.begin;
+          prefetch<false>(ops.w.at(ahead) + column, fetched);
+          if (second) prefetch<false>(ops.dw.at(ahead) + column, ops.dw.step ? fetched : 0);
+          if (at.gw && ops.gw_step) prefetch<true>(ops.gw + ahead * ops.gw_step + column, fetched);
+          for_channels<Most, Narrow>(part.begin, part.end, [&](int64_t c, auto as) IRREPNET_LAMBDA {
             using V = typename decltype(as)::type;
             auto* lent = reinterpret_cast<V*>(+room.lent);
-            const V weight = weights_at<V>(*path, w, c, in.mul, ops.w.end);
+            const V weight = weights_at<V>(path, at.w, c, in.mul, ops.w.end);
             V grad;
             if constexpr (second) {
-              const V tangent = path->weights < 0 ? V(T(0)) : load_part<V>(dw + path->weights + c, in.mul - c, ops.dw.end);
-              grad = path_second<I>(x + c, dx + c, in.dims, in.stride, weight, tangent, M, dM, to.dims, to.stride, g + c,
-                                    room.sums + to.at + c, gx + c, room.t + c, lent);
+              const V tangent = path.weights < 0 ? V(T(0)) : load_part<V>(at.dw + path.weights + c, in.mul - c, ops.dw.end);
+              grad = path_second<I, kBatch<T>>(at.x + c, at.dx + c, in.dims, in.stride, weight, tangent, room.M + n,
+                                               room.dM + n, to.dims, to.stride, g + c, sums + c, at.gx + c, room.t + c, lent);
             } else {
-              grad = path_backward<I>(x + c, in.dims, in.stride, weight, M, to.dims, to.stride, g + c, gx + c, room.t + c,
-                                      lent);
+              grad = path_backward<I, kBatch<T>>(at.x + c, in.dims, in.stride, weight, room.M + n, to.dims, to.stride,
+                                                 g + c, at.gx + c, room.t + c, lent);
             }
-            if (!gw || path->weights < 0) return;
-            T* here = gw + path->weights + c;
+            if (!at.gw) return;
+            T* here = at.gw + path.weights + c;
             if (ops.gw_step == 0) grad = grad + load_part<V>(here, in.mul - c, here);
             store_part(here, grad, in.mul - c);
           });
-          if (ops.gy) outer<I, Narrow>(room.t, in.stride, g, to.stride, part.begin, part.end, in.dims, to.dims, false, room);
-        });
+          if (ops.gy) outer<I, Narrow>(path, n, room.t, in.stride, g, to.stride, part.begin, part.end, false, room);
+        }
       }
-      if (ops.gy) contract<Narrow>(*path, in.dims * to.dims, room);
-    }
+    });
   }
 
   // A path whose weights mix channels: they stand between t = M x and the output.
   template <typename Wide, typename Narrow>
-  IRREPNET_INLINE void mixed(const Path& path, const ChannelBlock& in, const ChannelBlock& to, const T* x, const T* dx,
-                             const T* w, const T* dw, T* gx, T* gw, Room& room) const {
-    const T *g = room.g + to.at, *M = room.M + path.M, *dM = room.dM + path.M;
-    const T *W = w + path.weights, *dW = dw + path.weights;
-    std::fill(room.t + 0, room.t + to.dims * in.stride, T(0));
-    multiply<Wide, Narrow>(in, x, M, to.dims, +room.t, +room.lent);
-    if (second) {
-      std::fill(room.dt + 0, room.dt + to.dims * in.stride, T(0));
-      multiply<Wide, Narrow>(in, dx, M, to.dims, +room.dt, +room.lent);
-      multiply<Wide, Narrow>(in, x, dM, to.dims, +room.dt, +room.lent);
-    }
-    with_dims<Narrow>(to.dims, [&](auto dims) IRREPNET_LAMBDA {
-      constexpr int K = decltype(dims)::value;
-      auto* lent = reinterpret_cast<Narrow*>(+room.lent);
-      mix_back<K, Narrow>(g, to.stride, in.mul, W, to.mul, ops.w.end, to.dims, +room.gt, in.stride, lent);
-      const T* t = second ? +room.dt : +room.t;
-      if (gw) mix_weights<K, Narrow>(t, in.stride, in.mul, g, to.stride, to.mul, to.dims, ops.gw_step == 0, gw + path.weights);
-      if constexpr (second) {
-        mix_back<K, Narrow>(g, to.stride, in.mul, dW, to.mul, ops.dw.end, to.dims, +room.dgt, in.stride, lent);
-        T* out = room.sums + to.at;
-        mix<K, Narrow>(+room.dt, in.stride, in.mul, W, to.mul, ops.w.end, to.dims, out, to.stride, lent);
-        mix<K, Narrow>(+room.t, in.stride, in.mul, dW, to.mul, ops.dw.end, to.dims, out, to.stride, lent);
-      }
-    });
-    for (int term = 0; term < (second ? 2 : 1); ++term) {  // M and dgt, then dM and gt
-      const T *from = term ? dx : x, *matrix = term ? dM : M, *grad = second && !term ? +room.dgt : +room.gt;
-      with_dims<Narrow>(in.dims, [&](auto dims) IRREPNET_LAMBDA {
-        constexpr int I = decltype(dims)::value;
-        for_channels<Wide, Narrow>(0, in.stride, [&](int64_t c, auto as) IRREPNET_LAMBDA {
-          using V = typename decltype(as)::type;
-          path_backward<I>(from + c, in.dims, in.stride, V(T(1)), matrix, to.dims, in.stride, grad + c, gx + c,
-                           room.t + c, reinterpret_cast<V*>(+room.lent));
+  IRREPNET_INLINE void mixed(const Path& path, const EdgeBatch<T>& batch, Room& room) const {
+    const ChannelBlock &in = plan.ins[path.block], &to = plan.outs[path.out];
+    auto* lent = reinterpret_cast<Narrow*>(+room.lent);
+    for (const Run& r : batch) {
+      const T* g = room.g + r.slot * plan.dim_out + to.at;
+      T* sums = room.sums + r.slot * plan.dim_out + to.at;
+      for (int64_t n = r.begin; n < r.end; ++n) {
+        const Place at = place(path, batch.src[n], batch.edge[n], room);
+        const T *W = at.w + path.weights, *dW = at.dw + path.weights, *M = room.M + n, *dM = room.dM + n;
+        std::fill(room.t + 0, room.t + to.dims * in.stride, T(0));
+        multiply<Wide, Narrow>(in, at.x, M, to.dims, +room.t, +room.lent);
+        if (second) {
+          std::fill(room.dt + 0, room.dt + to.dims * in.stride, T(0));
+          multiply<Wide, Narrow>(in, at.dx, M, to.dims, +room.dt, +room.lent);
+          multiply<Wide, Narrow>(in, at.x, dM, to.dims, +room.dt, +room.lent);
+        }
+        const T* t = second ? +room.dt : +room.t;
+        with_dims<Narrow>(to.dims, [&](auto rows) IRREPNET_LAMBDA {
+          constexpr int K = decltype(rows)::value;
+          mix_back<K, Narrow>(g, to.stride, in.mul, W, to.mul, ops.w.end, to.dims, +room.gt, in.stride, lent);
+          if (at.gw) {
+            T* gW = at.gw + path.weights;
+            mix_weights<K, Narrow>(t, in.stride, in.mul, g, to.stride, to.mul, to.dims, ops.gw_step == 0, gW);
+          }
+          if constexpr (second) {
+            mix_back<K, Narrow>(g, to.stride, in.mul, dW, to.mul, ops.dw.end, to.dims, +room.dgt, in.stride, lent);
+            mix<K, Narrow>(+room.dt, in.stride, in.mul, W, to.mul, ops.w.end, to.dims, sums, to.stride, lent);
+            mix<K, Narrow>(+room.t, in.stride, in.mul, dW, to.mul, ops.dw.end, to.dims, sums, to.stride, lent);
+          }
         });
-        if (ops.gy) outer<I, Narrow>(room.t, in.stride, grad, in.stride, 0, in.stride, in.dims, to.dims, term, room);
-      });
+        for (int term = 0; term < (second ? 2 : 1); ++term) {  // M and dgt, then dM and gt
+          const T *from = term ? at.dx : at.x, *matrix = term ? dM : M;
+          const T* grad = second && !term ? +room.dgt : +room.gt;
+          with_dims<Narrow>(in.dims, [&](auto dims) IRREPNET_LAMBDA {
+            constexpr int I = decltype(dims)::value;
+            for_channels<Wide, Narrow>(0, in.stride, [&](int64_t c, auto as) IRREPNET_LAMBDA {
+              using V = typename decltype(as)::type;
+              path_backward<I, kBatch<T>>(from + c, in.dims, in.stride, V(T(1)), matrix, to.dims, in.stride, grad + c,
+                                          at.gx + c, room.t + c, reinterpret_cast<V*>(+room.lent));
+            });
+            if (ops.gy) outer<I, Narrow>(path, n, room.t, in.stride, grad, in.stride, 0, in.stride, term, room);
+          });
+        }
+      }
     }
   }
 
-  // outer[k, i] = sum over channels of t[i] g[k], its lanes not summed yet
+  // outer[n][k, i] = sum over channels of t[i] g[k], its lanes not summed yet
   template <int I, typename V>
-  IRREPNET_INLINE void outer(const T* t, int64_t ts, const T* g, int64_t gs, int64_t begin, int64_t end, int64_t any,
-                             int64_t rows, bool add, Room& room) const {
-    const int64_t dims = I ? I : any;
-    auto* to = reinterpret_cast<V*>(+room.outer);
+  IRREPNET_INLINE void outer(const Path& path, int64_t n, const T* t, int64_t ts, const T* g, int64_t gs, int64_t begin,
+                             int64_t end, bool add, Room& room) const {
+    const int64_t dims = I ? I : plan.ins[path.block].dims, rows = plan.outs[path.out].dims;
+    auto* to = reinterpret_cast<V*>(+room.outer) + n * path.size;
     for (int64_t k = 0; k < rows; ++k, to += dims) {
       Column<I, V> sum(reinterpret_cast<V*>(+room.lent));
+      IRREPNET_UNROLL
       for (int64_t i = 0; i < dims; ++i) sum[i] = add ? to[i] : V(T(0));
       for (int64_t c = begin; c < end; c += V::size) {
         const V gk = load<V>(g + k * gs + c);
+        IRREPNET_UNROLL
         for (int64_t i = 0; i < dims; ++i) sum[i] = sum[i] + load<V>(t + i * ts + c) * gk;
       }
+      IRREPNET_UNROLL
       for (int64_t i = 0; i < dims; ++i) to[i] = sum[i];
     }
   }
 
-  // gy[j] += sum_ki C[i, j, k] outer[k, i], lanes not summed yet
-  template <typename V>
-  IRREPNET_INLINE void contract(const Path& path, int64_t used, Room& room) const {
-    auto* vectors = reinterpret_cast<V*>(+room.outer);
-    for (int64_t n = used; n < pad_to(used, V::size); ++n) vectors[n] = V(T(0));
-    sum_lanes(vectors, used, +room.gM);
-    auto* gy = reinterpret_cast<V*>(+room.gy) + path.y;
-    const T* panel = plan.panels.data() + path.panel;
-    for (int64_t j = 0; j < path.y_dims; ++j, panel += path.size) {
-      V sum = gy[j];
-      for (int64_t n = 0; n < used; n += V::size) sum = sum + load<V>(room.gM + n) * load<V>(panel + n);
-      gy[j] = sum;
+  // gy[j] += sum_ki C[i, j, k] gM[k, i] for all edges of a batch, where gM sums the lanes of `outer`
+  template <typename V, typename Across>
+  IRREPNET_INLINE void contract(const Path& path, int64_t count, Room& room) const {
+    const auto* vectors = reinterpret_cast<const V*>(+room.outer);
+    for (int64_t n = 0; n < path.size; ++n) {
+      for (int64_t first = 0; first < kBatch<T>; first += V::size) {
+        sum_lanes(vectors + first * path.size + n, path.size, count - first, room.M + n * kBatch<T> + first);
+      }
     }
-  }
-
-  template <typename V>
-  IRREPNET_INLINE void flush(T* gy, Room& room) const {
-    auto* vectors = reinterpret_cast<V*>(+room.gy);
-    sum_lanes(vectors, plan.dim_y, +room.lent);
-    for (int64_t j = 0; j < plan.dim_y; ++j) gy[j] += room.lent[j];
-    for (int64_t j = 0; j < plan.dim_y; ++j) vectors[j] = V(T(0));
+    const int64_t* begin = plan.begins.data() + path.gy;
+    for (int64_t j = 0; j < path.y_dims; ++j) {
+      T* gy = room.gy + (path.y + j) * kBatch<T>;
+      Across sum = load<Across>(gy);
+      for (int64_t t = begin[j]; t < begin[j + 1]; ++t) {
+        sum = sum + plan.terms[t].value * load<Across>(room.M + plan.terms[t].from * kBatch<T>);
+      }
+      store(gy, sum);
+    }
   }
 };
 
@@ -471,7 +570,9 @@ Tensor forward(const Call<T>& call) {
   const Edges& edges = call.edges;
   const Tensor x = *call.padded(call.x);
   const std::vector<int64_t> sizes{edges.destinations, call.plan.columns_out};
-  Tensor out = call.plan.fills_out() ? torch::stable::new_empty(call.x, sizes) : call.zeros(sizes);
+  bool fills = call.plan.fills_out();
+  for (int64_t n = 0; n < edges.destinations; ++n) fills &= edges.dst_ptr[n] < edges.dst_ptr[n + 1];
+  Tensor out = fills ? torch::stable::new_empty(call.x, sizes) : call.zeros(sizes);
   const Tensor none = call.zeros({1});
   // Destinations are shared out by their edges.
   const int64_t threads = call.threads();
@@ -481,7 +582,7 @@ Tensor forward(const Call<T>& call) {
     bounds[k] = n;
   }
   const Forward<T> kernel{call.plan, edges, x.const_data_ptr<T>(), call.view(call.y, none), call.view(call.w, none),
-                          out.mutable_data_ptr<T>(), bounds, call.plan.whole()};
+                          out.mutable_data_ptr<T>(), bounds};
   torch::stable::parallel_for(0, threads, 1, [&](int64_t begin, int64_t end) { run_widest(kernel, begin, end); });
   return out;
 }

@@ -1,7 +1,7 @@
 #pragma once
 
-// How the kernels of the convolution lay out their work: blocks of channels side by side, padded to whole vectors;
-// coupling panels; and tasks that own channels, so that no two threads write to one place.
+// How the kernels of the convolution lay out their work: blocks of channels side by side, padded to whole vectors; the
+// nonzero entries of couplings; and tasks that own channels, so that no two threads write to one place.
 
 #include <algorithm>
 #include <cstdint>
@@ -26,12 +26,20 @@ struct ChannelBlock {
   int64_t column, mul, dims, at, stride;
 };
 
+// One nonzero entry of a coupling: for M the column of y that it multiplies, for gy the entry of M.
+template <typename T>
+struct Term {
+  int64_t from;
+  T value;
+};
+
 struct Path {
-  int64_t block, out;      // indices of channel blocks
-  int64_t y, y_dims;       // columns of the second factor
-  int64_t weights;         // column, or -1 for a path without
-  bool mixes;              // weights [mul, mul_out] mix the channels, instead of one for each
-  int64_t panel, size, M;  // coupling [y_dims][size] in `panels`, size = out dims * in dims padded; where M lies
+  int64_t block, out;  // indices of channel blocks
+  int64_t y, y_dims;   // columns of the second factor
+  int64_t weights;     // column, or -1 for a path without
+  bool mixes;          // weights [mul, mul_out] mix the channels, instead of one for each
+  int64_t size;        // entries of M, [out dims][in dims]
+  int64_t M, gy;       // where in `begins` its entries of M, and its columns of y, say where their terms begin
 };
 
 // Channels [begin, end) of a block of the first factor.
@@ -42,11 +50,12 @@ struct Part {
 template <typename T>
 struct ConvolutionPlan {
   std::vector<ChannelBlock> ins, outs;
-  std::vector<Path> paths;                    // sorted by block
-  std::vector<std::vector<const Path*>> of;   // paths of each block
-  std::vector<T> panels;
+  std::vector<Path> paths;     // sorted by block
+  std::vector<int64_t> first;  // path of each block, and the end of the last
+  std::vector<Term<T>> terms;
+  std::vector<int64_t> begins;
   int64_t dim_x = 0, dim_out = 0, dim_y, columns_x, columns_out, weight_numel;
-  int64_t longest_M = 0, largest_matrix = 0, most_dims = 1, widest = 0;
+  int64_t largest_matrix = 0, most_dims = 1, widest = 0;
 
   ConvolutionPlan(const char* op, const std::vector<int64_t>& ints, const Tensor& tables, int64_t columns_x,
                   int64_t dim_y, int64_t weight_numel, int64_t columns_out)
@@ -63,34 +72,21 @@ struct ConvolutionPlan {
       fits = fits && p[5] >= 0 && p[5] + channels_out * rows <= columns_out && (p[7] < 0 || p[7] + weights <= weight_numel);
       STD_TORCH_CHECK(fits, op, " needs paths within its tensors; path ", n / kPathInts, " is not.");
       const int64_t block = find(ins, {p[0], mul, in, 0, 0}, dim_x), out = find(outs, {p[5], channels_out, rows, 0, 0}, dim_out);
-      const int64_t size = pad_to(rows * in, kPad<T>);
-      paths.push_back({block, out, p[3], y, p[7], mixes, static_cast<int64_t>(panels.size()), size, 0});
-      for (int64_t j = 0; j < y; ++j, table += rows * in) {
-        panels.insert(panels.end(), table, table + rows * in);
-        panels.resize(panels.size() + size - rows * in);
-      }
+      const int64_t size = rows * in;
+      Path path{block, out, p[3], y, p[7], mixes, size, 0, 0};
+      path.M = add_terms(table, size, 1, y, size);
+      path.gy = add_terms(table, y, size, size, 1);
+      paths.push_back(path);
+      table += numel;
       left -= numel;
       most_dims = std::max({most_dims, in, rows});
       largest_matrix = std::max(largest_matrix, size);
       widest = std::max({widest, ins[block].stride, outs[out].stride});
     }
     std::stable_sort(paths.begin(), paths.end(), [](const Path& a, const Path& b) { return a.block < b.block; });
-    of.resize(ins.size());
-    std::vector<int64_t> ends(ins.size());
-    for (Path& path : paths) {
-      path.M = ends[path.block];
-      ends[path.block] += path.size;
-      longest_M = std::max(longest_M, ends[path.block]);
-      of[path.block].push_back(&path);
-    }
-  }
-
-  ConvolutionPlan(const ConvolutionPlan&) = delete;  // `of` points into it
-
-  std::vector<Part> whole() const {
-    std::vector<Part> parts;
-    for (size_t b = 0; b < ins.size(); ++b) parts.push_back({static_cast<int64_t>(b), 0, ins[b].stride});
-    return parts;
+    first.assign(ins.size() + 1, 0);
+    for (const Path& path : paths) ++first[path.block + 1];
+    for (size_t b = 0; b < ins.size(); ++b) first[b + 1] += first[b];
   }
 
   // Whether every weight belongs to a path, and every column of the output to a block.
@@ -107,10 +103,9 @@ struct ConvolutionPlan {
     return used == columns_out;
   }
 
-  // At most eight groups of parts, about equal in work, that share neither inputs, outputs nor weights. They depend on
-  // the plan alone, so that sums over them are the same for any number of threads.
+  // Up to eight groups of parts, about equal in work, that share neither inputs, outputs nor weights. They depend on the
+  // plan alone, so that sums over them are the same for any number of threads.
   std::vector<std::vector<Part>> tasks() const {
-    constexpr int64_t most = 8;
     std::vector<int64_t> group(ins.size()), owner(outs.size(), -1);
     for (size_t b = 0; b < ins.size(); ++b) group[b] = static_cast<int64_t>(b);
     std::vector<bool> whole(ins.size());
@@ -135,7 +130,7 @@ struct ConvolutionPlan {
         splits = splits && !whole[b] && ins[b].stride == ins[members[0]].stride;
       }
       if (members.empty()) continue;
-      // Halving a group repeats the matrices M of its paths, so halves have two vectors of channels at least.
+      // Halves repeat the matrices M of their paths, so they have two vectors of channels at least.
       const int64_t stride = ins[members[0]].stride, half = pad_to((stride + 1) / 2, kPad<T>);
       const int64_t step = splits && stride >= 4 * kPad<T> ? half : stride;
       for (int64_t begin = 0; begin < (splits ? stride : 1); begin += step) {
@@ -143,13 +138,17 @@ struct ConvolutionPlan {
         for (const int64_t b : members) {
           const int64_t end = splits ? std::min(begin + step, stride) : ins[b].stride;
           piece.parts.push_back({b, begin, end});
-          for (const Path* path : of[b]) piece.work += (path->size + kPad<T>) * (end - begin);
+          for (int64_t n = first[b]; n < first[b + 1]; ++n) piece.work += (paths[n].size + 2) * (end - begin);
         }
         pieces.push_back(piece);
       }
     }
     std::stable_sort(pieces.begin(), pieces.end(), [](const Piece& a, const Piece& b) { return a.work > b.work; });
-    std::vector<Piece> bins(std::min<size_t>(most, pieces.size()));
+    int64_t work = 0;
+    for (const Piece& piece : pieces) work += piece.work;
+    // An edge costs each task some time of its own, so small plans have fewer.
+    const int64_t most = std::clamp<int64_t>(work / 4096, 2, 8);
+    std::vector<Piece> bins(std::min<int64_t>(most, pieces.size()));
     for (const Piece& piece : pieces) {  // the largest first, each to where there is least
       Piece& bin = *std::min_element(bins.begin(), bins.end(), [](const Piece& a, const Piece& b) { return a.work < b.work; });
       bin.work += piece.work;
@@ -161,6 +160,20 @@ struct ConvolutionPlan {
   }
 
  private:
+  // Lists the nonzero entries table[a * step_a + b * step_b], for each a in turn; returns where their begins are.
+  int64_t add_terms(const T* table, int64_t count_a, int64_t step_a, int64_t count_b, int64_t step_b) {
+    const int64_t here = static_cast<int64_t>(begins.size());
+    for (int64_t a = 0; a < count_a; ++a) {
+      begins.push_back(static_cast<int64_t>(terms.size()));
+      for (int64_t b = 0; b < count_b; ++b) {
+        const T value = table[a * step_a + b * step_b];
+        if (value != T(0)) terms.push_back({b, value});
+      }
+    }
+    begins.push_back(static_cast<int64_t>(terms.size()));
+    return here;
+  }
+
   static int64_t find(std::vector<ChannelBlock>& blocks, ChannelBlock block, int64_t& end) {
     for (size_t b = 0; b < blocks.size(); ++b) {
       const ChannelBlock& other = blocks[b];

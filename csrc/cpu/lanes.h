@@ -65,6 +65,7 @@ template <int group, int count, typename Register>
 IRREPNET_INLINE void fold(Register* v) {
   if constexpr (group > 1) {
     constexpr int lanes = count;
+    IRREPNET_UNROLL
     for (int n = 0; n < group / 2; ++n) {
       v[n] = add_halves<group>(v[n], v[n + group / 2], std::make_index_sequence<lanes>());
     }
@@ -73,25 +74,29 @@ IRREPNET_INLINE void fold(Register* v) {
 }
 #endif
 
-// sums[n] = sum over the lanes of vectors[n], for `count` vectors rounded up to whole registers of sums.
+// sums[n] = sum over the lanes of vectors[n * step], for n < count; zero for the others up to a whole register of sums.
 template <typename V, typename T>
-IRREPNET_INLINE void sum_lanes(const V* vectors, int64_t count, T* sums) {
+IRREPNET_INLINE void sum_lanes(const V* vectors, int64_t step, int64_t count, T* sums) {
   static_assert(V::registers == 1);
   constexpr int lanes = V::size;
-  for (int64_t first = 0; first < count; first += lanes) {
 #if defined(IRREPNET_SHUFFLES)
-    typename V::Register v[lanes];
-    for (int n = 0; n < lanes; ++n) v[n] = vectors[first + n].part[0];
-    fold<lanes, lanes>(v);
-    *reinterpret_cast<typename V::Register*>(sums + first) = v[0];
-#else
-    for (int n = 0; n < lanes; ++n) {
-      T sum = 0;
-      for (int k = 0; k < lanes; ++k) sum += vectors[first + n].part[0][k];
-      sums[first + n] = sum;
-    }
-#endif
+  typename V::Register v[lanes];
+  if (count >= lanes) {
+    IRREPNET_UNROLL
+    for (int n = 0; n < lanes; ++n) v[n] = vectors[n * step].part[0];
+  } else {
+    IRREPNET_UNROLL
+    for (int n = 0; n < lanes; ++n) v[n] = n < count ? vectors[n * step].part[0] : typename V::Register{};
   }
+  fold<lanes, lanes>(v);
+  *reinterpret_cast<typename V::Register*>(sums) = v[0];
+#else
+  for (int n = 0; n < lanes; ++n) {
+    T sum = 0;
+    for (int k = 0; n < count && k < lanes; ++k) sum += vectors[n * step].part[0][k];
+    sums[n] = sum;
+  }
+#endif
 }
 
 // A kernel's lambdas must be swallowed whole, too.

@@ -23,21 +23,25 @@ struct __attribute__((may_alias)) Pack {
   }
   friend IRREPNET_INLINE Pack operator+(const Pack& a, const Pack& b) {
     Pack c;
+    IRREPNET_UNROLL
     for (int n = 0; n < registers; ++n) c.part[n] = a.part[n] + b.part[n];
     return c;
   }
   friend IRREPNET_INLINE Pack operator-(const Pack& a, const Pack& b) {
     Pack c;
+    IRREPNET_UNROLL
     for (int n = 0; n < registers; ++n) c.part[n] = a.part[n] - b.part[n];
     return c;
   }
   friend IRREPNET_INLINE Pack operator*(const Pack& a, const Pack& b) {
     Pack c;
+    IRREPNET_UNROLL
     for (int n = 0; n < registers; ++n) c.part[n] = a.part[n] * b.part[n];
     return c;
   }
   friend IRREPNET_INLINE Pack operator*(T a, const Pack& b) {
     Pack c;
+    IRREPNET_UNROLL
     for (int n = 0; n < registers; ++n) c.part[n] = a * b.part[n];
     return c;
   }

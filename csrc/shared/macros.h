@@ -8,3 +8,14 @@
 #else
 #define IRREPNET_INLINE inline
 #endif
+
+// Loops over the components of one irrep must be unrolled, so that arrays over them live in registers.
+#if defined(__CUDACC__)
+#define IRREPNET_UNROLL _Pragma("unroll")
+#elif defined(__clang__)
+#define IRREPNET_UNROLL _Pragma("clang loop unroll(full)")
+#elif defined(__GNUC__)
+#define IRREPNET_UNROLL _Pragma("GCC unroll 16")
+#else
+#define IRREPNET_UNROLL
+#endif
