@@ -399,18 +399,18 @@ struct Derivatives {
   IRREPNET_INLINE void outer(const Path& path, int64_t n, const T* t, int64_t ts, const T* g, int64_t gs, int64_t begin,
                              int64_t end, bool add, Room& room) const {
     const int64_t dims = I ? I : plan.ins[path.block].dims, rows = plan.outs[path.out].dims;
-    auto* to = reinterpret_cast<V*>(+room.outer) + n * path.size;
-    for (int64_t k = 0; k < rows; ++k, to += dims) {
+    T* to = room.outer + n * path.size * V::size;
+    for (int64_t k = 0; k < rows; ++k, to += dims * V::size) {
       Column<I, V> sum(reinterpret_cast<V*>(+room.lent));
       IRREPNET_UNROLL
-      for (int64_t i = 0; i < dims; ++i) sum[i] = add ? to[i] : V(T(0));
+      for (int64_t i = 0; i < dims; ++i) sum[i] = add ? load<V>(to + i * V::size) : V(T(0));
       for (int64_t c = begin; c < end; c += V::size) {
         const V gk = load<V>(g + k * gs + c);
         IRREPNET_UNROLL
         for (int64_t i = 0; i < dims; ++i) sum[i] = sum[i] + load<V>(t + i * ts + c) * gk;
       }
       IRREPNET_UNROLL
-      for (int64_t i = 0; i < dims; ++i) to[i] = sum[i];
+      for (int64_t i = 0; i < dims; ++i) store(to + i * V::size, sum[i]);
     }
   }
 
@@ -512,7 +512,13 @@ struct Call {
     return {data, data + std::max<int64_t>(last, 0) * step + (tensor->numel() ? tensor->size(tensor->dim() - 1) : 0), step};
   }
 
-  Tensor zeros(std::vector<int64_t> sizes) const { return torch::stable::new_zeros(x, sizes); }
+  Tensor empty(const std::vector<int64_t>& sizes) const {
+    Tensor out = torch::stable::new_empty(x, sizes);
+    prefer_large_pages(out.mutable_data_ptr(), out.numel() * sizeof(T));
+    return out;
+  }
+
+  Tensor zeros(const std::vector<int64_t>& sizes) const { return torch::stable::new_zeros(x, sizes); }
 
   // Columns of blocks -> rows of channels, [rows, plan.dim_x]; or nothing for nothing.
   std::optional<Tensor> padded(const std::optional<Tensor>& tensor) const {
@@ -572,7 +578,7 @@ Tensor forward(const Call<T>& call) {
   const std::vector<int64_t> sizes{edges.destinations, call.plan.columns_out};
   bool fills = call.plan.fills_out();
   for (int64_t n = 0; n < edges.destinations; ++n) fills &= edges.dst_ptr[n] < edges.dst_ptr[n + 1];
-  Tensor out = fills ? torch::stable::new_empty(call.x, sizes) : call.zeros(sizes);
+  Tensor out = fills ? call.empty(sizes) : call.zeros(sizes);
   const Tensor none = call.zeros({1});
   // Destinations are shared out by their edges.
   const int64_t threads = call.threads();
@@ -610,7 +616,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> derivatives(const Call<T>& call, cons
   std::vector<int64_t> w_sizes;
   if (call.w) w_sizes.assign(call.w->sizes().begin(), call.w->sizes().end());
   const bool fills = call.w && call.w->dim() == 2 && plan.fills_weights();  // else sums begin at zero
-  Tensor gw = !needs.gw || !call.w ? none : fills ? torch::stable::new_empty(call.x, w_sizes) : call.zeros(w_sizes);
+  Tensor gw = !needs.gw || !call.w ? none : fills ? call.empty(w_sizes) : call.zeros(w_sizes);
   const auto pointer = [](bool wanted, Tensor& tensor) { return wanted ? tensor.mutable_data_ptr<T>() : nullptr; };
   const Operands<T> operands{
       x.const_data_ptr<T>(), dx_padded ? dx_padded->template const_data_ptr<T>() : nullptr,

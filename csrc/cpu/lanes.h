@@ -6,14 +6,35 @@
 #include <type_traits>
 #include <utility>
 
+#include "../shared/convolution.h"
 #include "pack.h"
 
 namespace irrepnet {
 
+// Register by register: the compiler copies a whole Pack by way of the stack.
+template <typename T, int bytes, int count>
+struct Memory<Pack<T, bytes, count>> {
+  using V = Pack<T, bytes, count>;
+
+  static IRREPNET_INLINE V load(const T* from) {
+    V value;
+    const auto* parts = reinterpret_cast<const typename V::Register*>(from);
+    IRREPNET_UNROLL
+    for (int n = 0; n < count; ++n) value.part[n] = parts[n];
+    return value;
+  }
+
+  static IRREPNET_INLINE void store(T* to, const V& value) {
+    auto* parts = reinterpret_cast<typename V::Register*>(to);
+    IRREPNET_UNROLL
+    for (int n = 0; n < count; ++n) parts[n] = value.part[n];
+  }
+};
+
 // The first `count` numbers; the others are zero, and memory from `end` on is not touched.
 template <typename V, typename T>
 IRREPNET_INLINE V load_part(const T* from, int64_t count, const T* end) {
-  if (count >= V::size) return *reinterpret_cast<const V*>(from);
+  if (count >= V::size) return load<V>(from);
   V value(T(0));
   if (from + V::size <= end) {
     using Integer = std::conditional_t<sizeof(T) == 4, int32_t, int64_t>;
@@ -21,25 +42,26 @@ IRREPNET_INLINE V load_part(const T* from, int64_t count, const T* end) {
     constexpr int lanes = V::size / V::registers;
     Mask place;
     for (int n = 0; n < lanes; ++n) place[n] = n;
-    const V whole = *reinterpret_cast<const V*>(from);
+    const V whole = load<V>(from);
     for (int r = 0; r < V::registers; ++r) {
       const Mask keep = place < static_cast<Integer>(count - r * lanes);
       value.part[r] = reinterpret_cast<typename V::Register>(reinterpret_cast<Mask>(whole.part[r]) & keep);
     }
     return value;
   }
-  T* lanes = reinterpret_cast<T*>(&value);
+  T lanes[V::size] = {};
   for (int64_t n = 0; n < count; ++n) lanes[n] = from[n];
-  return value;
+  return load<V>(lanes);
 }
 
 template <typename V, typename T>
 IRREPNET_INLINE void store_part(T* to, const V& value, int64_t count) {
   if (count >= V::size) {
-    *reinterpret_cast<V*>(to) = value;
+    store(to, value);
     return;
   }
-  const T* lanes = reinterpret_cast<const T*>(&value);
+  T lanes[V::size];
+  store(lanes, value);
   for (int64_t n = 0; n < count; ++n) to[n] = lanes[n];
 }
 

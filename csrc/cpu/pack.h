@@ -64,6 +64,9 @@ __attribute__((target("avx2,fma"))) void run_avx2(const Kernel& kernel, int64_t 
 // Packs must be IRREPNET_INLINE, so that they are compiled for the instruction set.
 template <typename Kernel>
 void run_widest(const Kernel& kernel, int64_t begin, int64_t end) {
+#if defined(IRREPNET_ONE_WIDTH)  // the build for `make sanitize`, which would take long for more
+  kernel.template run<IRREPNET_ONE_WIDTH>(begin, end);
+#else
 #if defined(__x86_64__)
   static const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   static const bool has_avx512 = has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
@@ -72,6 +75,7 @@ void run_widest(const Kernel& kernel, int64_t begin, int64_t end) {
   if (has_avx2) return run_avx2(kernel, begin, end);
 #endif
   kernel.template run<16>(begin, end);
+#endif
 }
 
 }  // namespace irrepnet

@@ -13,14 +13,23 @@
 
 namespace irrepnet {
 
+// How V lies in memory; packs say so themselves.
+template <typename V>
+struct Memory {
+  template <typename T>
+  static IRREPNET_INLINE V load(const T* from) { return *from; }
+  template <typename T>
+  static IRREPNET_INLINE void store(T* to, const V& value) { *to = value; }
+};
+
 template <typename V, typename T>
 IRREPNET_INLINE V load(const T* from) {
-  return *reinterpret_cast<const V*>(from);
+  return Memory<V>::load(from);
 }
 
 template <typename V, typename T>
 IRREPNET_INLINE void store(T* to, const V& value) {
-  *reinterpret_cast<V*>(to) = value;
+  Memory<V>::store(to, value);
 }
 
 // Numbers of one channel that do not fit an array of fixed size lie in memory that the caller lends.
