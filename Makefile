@@ -8,6 +8,8 @@ TORCH ?= torch==2.13.0
 TORCH_ARGS ?=
 RUN ?= runs/water
 CONFIG ?= tutorials/water.yaml
+# Where `make bench` writes its CSV files and plot
+BENCH ?= runs/bench
 # Extra arguments of `irrepnet train`, for instance TRAIN_ARGS="--set training.minutes=1"
 TRAIN_ARGS ?=
 
@@ -18,11 +20,14 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint clean
+.PHONY: help demo test cuda sanitize bench lint clean
 
 help:
 	@echo "make demo   set up, train a water force field, run MD, write $(RUN)/report.html (about 10 minutes on 2 cores)"
 	echo "make test   set up, run all tests, doctests and tutorials (about 10 minutes on 2 cores)"
+	echo "make cuda   compile the CUDA kernels and check what is in them (needs nvcc, no GPU)"
+	echo "make sanitize  run the kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer (about 5 minutes)"
+	echo "make bench  set up, time kernels and a model against e3nn, write $(BENCH) (about 10 minutes on 2 cores)"
 	echo "make lint   ruff, mypy and the import floors"
 	echo "make clean  remove $(VENV) and build leftovers (runs/ stays)"
 
@@ -74,6 +79,48 @@ test: $(VENV)/.dev
 	fi
 	$(PY) -m pytest -m graph -rs
 	echo "[test] done: all tests passed (environment in $(VENV), $$($(VENV)/bin/irrepnet doctor | grep ^backend | tr -s " "))"
+
+# The library of the CUDA kernels, in build/cuda; `IRREPNET_CUDA=1 pip install --no-build-isolation .` installs it.
+cuda: $(VENV)/.dev
+	@nvcc="$${CUDA_HOME:+$$CUDA_HOME/bin/}nvcc"
+	if ! command -v "$$nvcc" > /dev/null; then echo "[cuda] skipped: found no nvcc on PATH nor in CUDA_HOME"; exit 0; fi
+	$(PY) -m pytest -q -rs tests/csrc/test_cuda_library.py
+	ls -l build/cuda/irrepnet/_ops_cuda.abi3.so
+
+# A copy of the tree with a watched library; the interpreter and PyTorch are not watched, so leaks are not looked for.
+# Threads start at the sizes that are tested, and compilers and exporters, which only call the same kernels, are left out.
+SANITIZED := build/sanitize
+SANITIZED_TESTS := tests/ops/test_spherical_harmonics.py tests/ops/test_convolution.py tests/ops/test_tensor_product.py \
+  tests/ops/test_library_robustness.py
+sanitize: $(VENV)/.dev
+	@rm -rf $(SANITIZED); mkdir -p $(SANITIZED)
+	cp -r csrc irrepnet tests setup.py pyproject.toml README.md LICENSE MANIFEST.in $(SANITIZED)
+	rm -f $(SANITIZED)/irrepnet/_ops*.so
+	python="$$PWD/$(PY)"; cd $(SANITIZED)
+	echo "[sanitize 1/2] the op library with -fsanitize=address,undefined"
+	IRREPNET_SANITIZE=1 IRREPNET_REQUIRE_EXT=1 IRREPNET_CUDA=0 "$$python" setup.py -q build_ext --inplace
+	echo "[sanitize 2/2] the kernels' tests"
+	preload="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so) $$(cc -print-file-name=libstdc++.so)"
+	LD_PRELOAD="$$preload" ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 "$$python" -m pytest -q -p no:cacheprovider \
+	  $(SANITIZED_TESTS) -k "fused and not (compile or export or traced or func or jacobian or hessian or equivariant) or robustness and not memory or checks_its_arguments or kernel_has"
+
+# One thread each: the table compares kernels. Each benchmark compares results before it times them.
+bench: $(VENV)/.dev
+	@export OMP_NUM_THREADS=1
+	echo "[bench 1/6] convolution, 2000 edges, all problems"
+	$(PY) benchmarks/bench_convolution.py --quick --contenders fused e3nn --out $(BENCH)
+	echo "[bench 2/6] convolution, 20000 edges"
+	$(PY) benchmarks/bench_convolution.py --problems nequip-water mace-medium --edges 20000 --contenders fused e3nn --rounds 5 --budget 8 --out $(BENCH)/large
+	echo "[bench 3/6] spherical harmonics"
+	$(PY) benchmarks/bench_spherical_harmonics.py --quick --out $(BENCH)
+	echo "[bench 4/6] linear maps and products with shared weights"
+	$(PY) benchmarks/bench_linear.py --quick --out $(BENCH)
+	echo "[bench 5/6] construction"
+	$(PY) benchmarks/bench_construction.py --quick --out $(BENCH)
+	echo "[bench 6/6] a force field on 192 atoms of water"
+	$(PY) benchmarks/bench_model.py --quick --out $(BENCH)
+	$(PY) benchmarks/report.py $(BENCH) --markdown
+	echo "[bench] done: $(BENCH)/*.csv, $(BENCH)/convolution.png"
 
 lint: $(VENV)/.dev
 	@$(VENV)/bin/ruff check .

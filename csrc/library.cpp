@@ -5,11 +5,15 @@
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(irrepnet, m) {
-  // Solid harmonics R: xyz [..., 3] -> [..., (lmax+1)^2].
-  m.def("spherical_harmonics(Tensor xyz, int lmax) -> Tensor");
-  // Its derivatives are the gradients of T(v, g, r) = sum_i v_i g.(G_i r), where d_i R = G_i R, with respect to
-  // v [..., 3], g and r [..., (lmax+1)^2]; `backward` is the first of them at r = R(xyz).
-  m.def("spherical_harmonics_backward(Tensor g, Tensor xyz, int lmax) -> Tensor");
+  // Solid harmonics R, or with `normalize` those of the direction: xyz [..., 3] -> Y [..., (lmax+1)^2].
+  m.def("spherical_harmonics(Tensor xyz, int lmax, bool normalize) -> Tensor");
+  // The gradient of g.Y(xyz) [..., 3], and the slopes of Y and of that gradient along v [..., 3].
+  m.def("spherical_harmonics_backward(Tensor g, Tensor xyz, int lmax, bool normalize) -> Tensor");
+  m.def(
+      "spherical_harmonics_double_backward(Tensor v, Tensor g, Tensor xyz, int lmax, bool normalize)"
+      " -> (Tensor, Tensor)");
+  // The gradients of T(v, g, r) = sum_i v_i g.(G_i r), where d_i R = G_i R, with respect to v [..., 3], g and r
+  // [..., (lmax+1)^2]: what derivatives of still higher order are made of.
   m.def("spherical_harmonics_gradient_v(Tensor g, Tensor r, int lmax) -> Tensor");
   m.def("spherical_harmonics_gradient_g(Tensor v, Tensor r, int lmax) -> Tensor");
   m.def("spherical_harmonics_gradient_r(Tensor v, Tensor g, int lmax) -> Tensor");
@@ -28,4 +32,10 @@ STABLE_TORCH_LIBRARY(irrepnet, m) {
       "convolve_second(Tensor? dx, Tensor? dy, Tensor? dweights, Tensor g, Tensor x, Tensor y, Tensor? weights, "
       "Tensor src, Tensor by_dst, Tensor dst_ptr, Tensor tables, int[] paths, int dim_out, int needs) "
       "-> (Tensor, Tensor, Tensor, Tensor)");
+  // Channels of one irrep mix (irrepnet/ops/linear.py): x [Z, dim_in], weights [S, W] (S: 1, or species [Z], or Z) ->
+  // [Z, dim_out], or with the matrices transposed [Z, dim_out] -> [Z, dim_in]; and the gradient to the weights, [S, W].
+  m.def(
+      "linear(Tensor x, Tensor weights, Tensor? species, int[] plan, float[] scales, bool transposed) -> Tensor");
+  m.def(
+      "linear_weights(Tensor x, Tensor g, Tensor? species, int[] plan, float[] scales, SymInt num_species) -> Tensor");
 }

@@ -18,7 +18,7 @@ inline int64_t pad_to(int64_t size, int64_t unit) {
   return (size + unit - 1) / unit * unit;
 }
 
-// Numbers of one path, in the order of `paths`; see _path_numbers in irrepnet/ops/product_plan.py.
+// Numbers of one path, in the order of `paths`; a column of weights of -1 means a path without, -2 one to leave out. See _path_numbers in irrepnet/ops/product_plan.py.
 constexpr int64_t kPathInts = 9;
 
 // Channels of one irrep: [mul][dims] at `column` of a feature, [dims][stride] at `at` of a padded row.
@@ -67,18 +67,19 @@ struct ConvolutionPlan {
       const int64_t *p = ints.data() + n, mul = p[1], in = p[2], y = p[4], rows = p[6], mul_out = p[8];
       const bool mixes = mul_out > 0;
       const int64_t channels_out = mixes ? mul_out : mul, weights = mixes ? mul * mul_out : mul, numel = y * rows * in;
-      bool fits = mul > 0 && in > 0 && y > 0 && rows > 0 && mul_out >= 0 && numel <= left && p[7] >= (mixes ? 0 : -1);
+      bool fits = mul > 0 && in > 0 && y > 0 && rows > 0 && mul_out >= 0 && numel <= left && p[7] >= (mixes ? 0 : -2);
       fits = fits && p[0] >= 0 && p[0] + mul * in <= columns_x && p[3] >= 0 && p[3] + y <= dim_y;
       fits = fits && p[5] >= 0 && p[5] + channels_out * rows <= columns_out && (p[7] < 0 || p[7] + weights <= weight_numel);
       STD_TORCH_CHECK(fits, op, " needs paths within its tensors; path ", n / kPathInts, " is not.");
+      table += numel;
+      left -= numel;
+      if (p[7] == -2) continue;
       const int64_t block = find(ins, {p[0], mul, in, 0, 0}, dim_x), out = find(outs, {p[5], channels_out, rows, 0, 0}, dim_out);
       const int64_t size = rows * in;
       Path path{block, out, p[3], y, p[7], mixes, size, 0, 0};
-      path.M = add_terms(table, size, 1, y, size);
-      path.gy = add_terms(table, y, size, size, 1);
+      path.M = add_terms(table - numel, size, 1, y, size);
+      path.gy = add_terms(table - numel, y, size, size, 1);
       paths.push_back(path);
-      table += numel;
-      left -= numel;
       most_dims = std::max({most_dims, in, rows});
       largest_matrix = std::max(largest_matrix, size);
       widest = std::max({widest, ins[block].stride, outs[out].stride});

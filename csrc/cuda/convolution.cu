@@ -29,20 +29,21 @@ struct Call {
         dim_out(dim_out), weight_numel(w ? w->size(w->dim() - 1) : 0) {
     like_x("y", y);
     needs(destinations >= 0 && by_dst.numel() == edges && y.size(0) == edges, "one row for each edge");
-    constexpr size_t kPathInts = 9;  // see ProductPlan.channelwise_paths in irrepnet/ops/product_plan.py
+    constexpr size_t kPathInts = 9;  // see csrc/cpu/convolution_plan.h
     needs(ints.size() % kPathInts == 0, "nine numbers for each path");
     needs(std::max({x.size(1), y.size(1), weight_numel, dim_out}) <= INT32_MAX, "rows of less than 2^31 numbers");
     int64_t table = 0;
     for (size_t n = 0; n < ints.size(); n += kPathInts) {
       const int64_t *p = ints.data() + n, mul = p[1], in = p[2], y_dims = p[4], out = p[6];
       needs(p[8] == 0, "weights that do not mix channels; on CUDA use backend='reference' for those that do");
-      bool fits = mul > 0 && in > 0 && y_dims > 0 && out > 0 && p[7] >= -1 && p[0] >= 0 && p[3] >= 0 && p[5] >= 0;
+      bool fits = mul > 0 && in > 0 && y_dims > 0 && out > 0 && p[7] >= -2 && p[0] >= 0 && p[3] >= 0 && p[5] >= 0;
       fits = fits && p[0] + mul * in <= x.size(1) && p[3] + y_dims <= y.size(1) && p[5] + mul * out <= dim_out;
       fits = fits && (p[7] < 0 || p[7] + mul <= weight_numel) && table + in * y_dims * out <= tables.numel();
       needs(fits, "paths within its tensors");
       const auto narrow = [](int64_t value) { return static_cast<int32_t>(value); };
-      paths.push_back({narrow(p[0]), narrow(in), narrow(p[5]), narrow(out), narrow(mul), narrow(p[3]), narrow(y_dims),
-                       narrow(p[7]), table});
+      const DevicePath path{narrow(p[0]), narrow(in),   narrow(p[5]), narrow(out), narrow(mul),
+                            narrow(p[3]), narrow(y_dims), narrow(p[7]), table};
+      if (p[7] > -2) paths.push_back(path);  // others are left out of this call
       table += in * y_dims * out;
     }
   }

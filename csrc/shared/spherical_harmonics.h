@@ -2,8 +2,8 @@
 
 // Real solid harmonics R_lm: 'component' normalisation (sum_m R_lm^2 = (2l+1) r^2l), polar axis y, no Condon-Shortley
 // phase. Component m >= 0 goes as cos(m phi), component -m as sin(m phi), phi from z to x around y.
-// Tables are made in double, for any degree. The sweeps work on V, which is T (one point per GPU thread) or a pack of
-// T (many points side by side).
+// Tables are made in double, for any degree; a sweep takes one of these, or the like of it that a GPU can read. Sweeps
+// work on V, which is T (one point per GPU thread) or a pack of T (many points side by side).
 
 #include <cmath>
 #include <cstdint>
@@ -26,6 +26,7 @@ IRREPNET_INLINE int64_t harmonics_index(int64_t l, int64_t m) {
 //   R_{l,+-l} = diagonal times the product of (z + i x) and R_{l-1,+-(l-1)}, seen as real and imaginary part
 template <typename T>
 struct HarmonicsTable {
+  using Number = T;
   struct Step {
     T up, down;
   };
@@ -47,9 +48,10 @@ struct HarmonicsTable {
   }
 };
 
-// xyz [3] -> out [(lmax+1)^2]
-template <typename V, typename T>
-IRREPNET_INLINE void harmonics_sweep(const V* xyz, V* out, int64_t lmax, const HarmonicsTable<T>& table) {
+// xyz [3] -> out [(lmax+1)^2]. Degree is int64_t, or a type that converts to a constant and lets the loops unroll.
+template <typename V, typename Table, typename Degree>
+IRREPNET_INLINE void harmonics_sweep(const V* xyz, V* out, Degree lmax, const Table& table) {
+  using T = typename Table::Number;
   const V x = xyz[0], y = xyz[1], z = xyz[2];
   const V r2 = x * x + y * y + z * z;
   const auto* step = table.steps.data();
@@ -75,6 +77,30 @@ IRREPNET_INLINE void harmonics_sweep(const V* xyz, V* out, int64_t lmax, const H
     row[-l] = z * s + x * c;
   }
 }
+
+// A number and its derivative along one direction: a sweep over these is the derivative of the sweep.
+template <typename V>
+struct Dual {
+  V value, slope;
+
+  Dual() = default;
+  template <typename T>
+  IRREPNET_INLINE explicit Dual(T constant) : value(constant), slope(T(0)) {}
+  IRREPNET_INLINE Dual(const V& v, const V& s) : value(v), slope(s) {}
+  friend IRREPNET_INLINE Dual operator+(const Dual& a, const Dual& b) {
+    return {a.value + b.value, a.slope + b.slope};
+  }
+  friend IRREPNET_INLINE Dual operator-(const Dual& a, const Dual& b) {
+    return {a.value - b.value, a.slope - b.slope};
+  }
+  friend IRREPNET_INLINE Dual operator*(const Dual& a, const Dual& b) {
+    return {a.value * b.value, a.value * b.slope + a.slope * b.value};
+  }
+  template <typename A>
+  friend IRREPNET_INLINE Dual operator*(const A& constant, const Dual& b) {
+    return {constant * b.value, constant * b.slope};
+  }
+};
 
 // The gradient of a solid harmonic is a constant combination of those one degree lower, d_i R = G_i R. All derivatives
 // follow from the trilinear form T(v, g, r) = sum_i v_i g.(G_i r).
@@ -109,6 +135,65 @@ void for_each_coupling(int64_t lmax, const Visit& visit) {
       }
     }
   }
+}
+
+// The gradient of g . R(xyz) from R: five terms for each component, see for_each_coupling.
+template <typename T>
+struct GradientTable {
+  using Number = T;
+  struct Step {
+    T same, below, above;  // to m, m - 1 and m + 1 of the degree below
+  };
+  std::vector<Step> steps;  // l = 1 ... lmax, m = 0 ... l
+
+  explicit GradientTable(int64_t lmax) {
+    steps.reserve(lmax * (lmax + 3) / 2);
+    for (int64_t l = 1; l <= lmax; ++l) {
+      const double scale = (2.0 * l + 1) / (2.0 * l - 1);
+      for (int64_t m = 0; m <= l; ++m) {
+        const double same = scale * (l - m) * (l + m);
+        const double below = scale * (l + m) * (l + m - 1) * (m == 1 ? 2 : 1) / 4;
+        const double above = scale * (l - m) * (l - m - 1) * (m == 0 ? 2 : 1) / 4;
+        const auto root = [](double square) { return static_cast<T>(std::sqrt(square)); };
+        steps.push_back({root(same), root(below), root(above)});
+      }
+    }
+  }
+};
+
+// g, r [(lmax+1)^2] -> out [3], with r = R(xyz). R may be dual where G is not.
+template <typename G, typename R, typename Table, typename Degree>
+IRREPNET_INLINE void gradient_sweep(const G* g, const R* r, R* out, Degree lmax, const Table& table) {
+  using T = typename Table::Number;
+  R x(T(0)), y(T(0)), z(T(0));
+  const auto* step = table.steps.data();
+  for (int64_t l = 1; l <= lmax; ++l) {
+    const G* a = g + harmonics_index(l, 0);
+    const R* b = r + harmonics_index(l - 1, 0);
+    y = y + step->same * (a[0] * b[0]);
+    if (l > 1) {
+      const G up = step->above * a[0];
+      z = z - up * b[1];
+      x = x - up * b[-1];
+    }
+    ++step;
+    for (int64_t m = 1; m <= l; ++m, ++step) {
+      const G down_c = step->below * a[m], down_s = step->below * a[-m];
+      z = z + down_c * b[m - 1];
+      x = x + down_s * b[m - 1];
+      if (m > 1) {  // there is no sin(0 phi)
+        z = z + down_s * b[1 - m];
+        x = x - down_c * b[1 - m];
+      }
+      if (m < l) y = y + step->same * (a[m] * b[m] + a[-m] * b[-m]);
+      if (m + 1 < l) {
+        const G up_c = step->above * a[m], up_s = step->above * a[-m];
+        z = z - up_c * b[m + 1] - up_s * b[-m - 1];
+        x = x + up_s * b[m + 1] - up_c * b[-m - 1];
+      }
+    }
+  }
+  out[0] = x, out[1] = y, out[2] = z;
 }
 
 // Which argument of T(v, g, r) is the output and which are the inputs: 0 for v, 1 for g, 2 for r.

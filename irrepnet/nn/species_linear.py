@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from irrepnet.errors import ConfigError, DtypeError, ShapeError, did_you_mean
 from irrepnet.nn.reach import require_reached
 from irrepnet.o3.irreps import Irreps
-from irrepnet.o3.linear import Linear
+from irrepnet.o3.linear import Linear, mix_channels
 
 __all__ = ["SpeciesLinear"]
 
@@ -55,8 +55,8 @@ class SpeciesLinear(nn.Module):
         if unreached == "error":
             inputs = f"irreps_in = '{self.irreps_in}'"
             require_reached("SpeciesLinear", inputs, self.irreps_out, [ir for mul, ir in self.irreps_in if mul])
-        self._linear = Linear(self.irreps_in, self.irreps_out, internal_weights=False, shared_weights=False)
-        self.weight = nn.Parameter(torch.randn(num_species, self._linear.weight_numel))
+        self._plan = Linear(self.irreps_in, self.irreps_out, internal_weights=False).plan
+        self.weight = nn.Parameter(torch.randn(num_species, self._plan.weight_numel))
 
     def forward(self, node_feats: Tensor, species: Tensor) -> Tensor:
         """Map the features of each node with the weights of its species.
@@ -77,12 +77,12 @@ class SpeciesLinear(nn.Module):
             raise DtypeError(
                 f"SpeciesLinear needs species as int64 numbers; got {species.dtype}. Write species.long()."
             )
-        if node_feats.ndim != 2 or species.shape != node_feats.shape[:1]:
+        if node_feats.shape != (*species.shape, self.irreps_in.dim) or species.ndim != 1:
             raise ShapeError(
                 f"SpeciesLinear needs node_feats [N, {self.irreps_in.dim}] and species [N]; "
                 f"got {list(node_feats.shape)} and {list(species.shape)}."
             )
-        return self._linear(node_feats, self.weight[species])
+        return mix_channels(node_feats, self.weight, self._plan, species)
 
     def extra_repr(self) -> str:
         """Say in ``repr`` what becomes of what."""

@@ -8,14 +8,18 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from irrepnet.errors import DtypeError, IrrepsError, ShapeError, did_you_mean
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.tensor_product import output_mask
 from irrepnet.o3.weights import WeightedMap, only_default
-from irrepnet.ops.blocks import Block, cut, join
+from irrepnet.ops._autocast import autocasting
+from irrepnet.ops.blocks import Block
+from irrepnet.ops.linear import LinearPath, LinearPlan, linear
+from irrepnet.ops.reference import linear as reference
 
-__all__ = ["Linear", "LinearInstruction", "WeightSlice"]
+__all__ = ["Linear", "LinearInstruction", "WeightSlice", "mix_channels"]
 
 
 class LinearInstruction(NamedTuple):
@@ -54,6 +58,7 @@ class Linear(WeightedMap):
     Attributes:
         bias: Parameter, shape ``[bias_numel]`` (``[f_out, bias_numel]``), zero at first; None without biases.
         weight_index_slices: Where each path's matrix lies in the flat weights.
+        plan: The map without biases, as ``irrepnet.ops.linear`` takes it.
 
     Raises:
         IrrepsError: If a path joins unlike irreps, a bias is not on ``0e``, or an argument does not fit the irreps.
@@ -109,6 +114,10 @@ class Linear(WeightedMap):
         self.weight_index_slices = [
             WeightSlice(where, self.instructions[i].path_shape) for i, where in self._weight_slices.items()
         ]
+        slices = [(self.instructions[i], where) for i, where in self._weight_slices.items()]
+        self.plan = _plan(irreps_in, irreps_out, slices, (f_in or 1, f_out or 1))
+        self._needed = (irreps_in.dim,) if f_in is None else (f_in, irreps_in.dim)
+        self._shape_out = (irreps_out.dim,) if f_out is None else (f_out, irreps_out.dim)
         mask = output_mask(irreps_out, self.instructions, like=torch.empty(0))
         self.register_buffer("output_mask", mask, persistent=False)
 
@@ -133,9 +142,8 @@ class Linear(WeightedMap):
         if not isinstance(features, Tensor) or not features.is_floating_point():
             found = features.dtype if isinstance(features, Tensor) else type(features).__name__
             raise DtypeError(f"{self._name()} needs features as a floating-point tensor; got {found}.")
-        f_in, f_out = self.f_in or 1, self.f_out or 1
-        needed = (self.irreps_in.dim,) if self.f_in is None else (self.f_in, self.irreps_in.dim)
-        if tuple(features.shape[-len(needed) :]) != needed:
+        needed = self._needed
+        if features.shape[-len(needed) :] != needed:
             raise ShapeError(
                 f"{self._name()} needs features [..., {', '.join(map(str, needed))}] for irreps_in = {self.irreps_in}; "
                 f"got features {list(features.shape)}."
@@ -144,31 +152,20 @@ class Linear(WeightedMap):
         weights = self._weights(weight) if self.weight_numel > 0 else features.new_zeros(*self._weight_prefix, 0)
         _same_kind(self._name(), features, "weights", weights)
         if not self.shared_weights:
-            batch = torch.broadcast_shapes(batch, weights.shape[: -1 - len(self._weight_prefix)])
+            own = weights.shape[: weights.ndim - 1 - len(self._weight_prefix)]
+            batch = torch.broadcast_shapes(batch, own)
             features = features.expand(*batch, *needed)
-            weights = weights.expand(*batch, *weights.shape[-1 - len(self._weight_prefix) :]).flatten(0, len(batch) - 1)
-        rows = math.prod(batch)
-        features = features.reshape(rows * f_in, self.irreps_in.dim)
-        blocks_in, blocks_out = _blocks(self.irreps_in), _blocks(self.irreps_out)
-        used = [(i, ins) for i, ins in enumerate(self.instructions) if ins.i_in >= 0 and 0 not in ins.path_shape]
-        blocks = {
-            block: _merge(x, f_in) for block, x in cut(features, (blocks_in[ins.i_in] for _, ins in used)).items()
-        }  # each [rows, component, f_in * channel]
-        sums: dict[Block, Tensor] = {}
-        for i, ins in used:
-            W = weights[..., self._weight_slices[i]].unflatten(-1, ins.path_shape) * ins.path_weight
-            W = W.reshape(*W.shape[: W.ndim - 2 - len(self._weight_prefix)], f_in, f_out, *ins.path_shape)
-            W = W.transpose(-3, -2).flatten(-4, -3).flatten(-2, -1)  # [(rows,) f_in * mul_in, f_out * mul_out]
-            z, out = blocks[blocks_in[ins.i_in]] @ W, blocks_out[ins.i_out]
-            sums[out] = sums[out] + z if out in sums else z
+            weights = weights.expand(*batch, *weights.shape[len(own) :]).reshape(
+                math.prod(batch), self.plan.weight_numel
+            )
+        elif weights.ndim > 1:
+            weights = weights.flatten()
+        if features.ndim != 2 or self.f_in is not None:
+            features = features.reshape(math.prod(batch), self.plan.dim_in)
+        out = mix_channels(features, weights, self.plan)
         if self.bias_numel > 0:
-            # In autocast the products have its dtype; adding a bias does not change that.
-            dtype = next(iter(sums.values())).dtype if sums else features.dtype
-            self._add_biases(sums, blocks_out, self._bias(bias, features, batch).to(dtype), rows)
-        split = {block: _split(z, f_out) for block, z in sums.items()}
-        like = features.new_empty(rows * f_out, 0)
-        shape = batch if self.f_out is None else (*batch, self.f_out)
-        return join(split, self.irreps_out.dim, like).reshape(*shape, self.irreps_out.dim)
+            out = out + self._bias_columns(self._bias(bias, features, batch).to(out.dtype))
+        return out if len(batch) == 1 and self.f_out is None else out.reshape(*batch, *self._shape_out)
 
     def _bias(self, bias: Tensor | None, features: Tensor, batch: tuple[int, ...]) -> Tensor:
         """Return the biases to use, those given or the module's own, checked: ``[rows or 1, f_out, bias_numel]``."""
@@ -192,16 +189,13 @@ class Linear(WeightedMap):
             )
         return bias.expand(*batch, *needed).reshape(math.prod(batch), -1, self.bias_numel)
 
-    def _add_biases(self, sums: dict[Block, Tensor], blocks_out: list[Block], bias: Tensor, rows: int) -> None:
-        """Add the biases ``[rows or 1, f_out, bias_numel]`` to the scalars, in place of ``sums``."""
-        start = 0
-        for ins in self.instructions:
-            if ins.i_in >= 0 or 0 in ins.path_shape:
-                continue
-            out, end = blocks_out[ins.i_out], start + ins.path_shape[0]
-            b = bias[..., start:end].flatten(1).unsqueeze(1)  # [rows or 1, component = 1, f_out * mul_out]
-            sums[out] = sums[out] + b if out in sums else b.expand(rows, 1, b.shape[-1])
-            start = end
+    def _bias_columns(self, bias: Tensor) -> Tensor:
+        """Put the biases ``[rows or 1, f_out, bias_numel]`` where they belong: ``[rows or 1, f_out * dim_out]``."""
+        ends, dim = self.irreps_out.slices(), self.irreps_out.dim
+        entries = [ends[ins.i_out] for ins in self.instructions if ins.i_in < 0]
+        pieces = bias.split([s.stop - s.start for s in entries], dim=-1)
+        rows = [pad(piece, (s.start, dim - s.stop)) for piece, s in zip(pieces, entries, strict=True)]
+        return sum(rows[1:], rows[0]).flatten(1)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Linear:
         """Move parameters, and make the mask anew: ``to_empty`` would leave it without values."""
@@ -216,6 +210,28 @@ class Linear(WeightedMap):
         missing = f" | no path to {'+'.join(zeros)}" if zeros else ""
         numel = math.prod(self._weight_prefix) * self.weight_numel
         return f"{self._name()}({self.irreps_in} -> {self.irreps_out} | {numel} weights{biases}{missing})"
+
+
+def mix_channels(features: Tensor, weights: Tensor, plan: LinearPlan, species: Tensor | None = None) -> Tensor:
+    """Compute ``irrepnet.ops.linear``, under autocast in its dtype as all layers do; the op would keep float32.
+
+    Args:
+        features: Shape ``[Z, dim_in]``.
+        weights: Shape ``[weight_numel]`` or ``[Z, weight_numel]``, or ``[S, weight_numel]`` with species.
+        plan: The map.
+        species: Shape ``[Z]``.
+
+    Raises:
+        ShapeError: If a shape does not fit.
+        DtypeError: If dtypes or devices do not.
+
+    Example:
+        >>> linear = Linear("2x1o", "1o")
+        >>> mix_channels(torch.ones(4, 6), linear.weight, linear.plan).shape
+        torch.Size([4, 3])
+    """
+    compute = reference.linear if autocasting(features.device) else linear
+    return compute(features, weights, plan, species)
 
 
 def _paths(
@@ -258,26 +274,38 @@ def _with_bias(irreps_out: Irreps, biases: bool | Sequence[bool]) -> list[int]:
     return [i for i, wanted in enumerate(biases) if wanted]
 
 
+def _plan(
+    irreps_in: Irreps,
+    irreps_out: Irreps,
+    paths: Sequence[tuple[LinearInstruction, slice]],
+    f: tuple[int, int],
+) -> LinearPlan:
+    """Return the plan of the paths with their weights; an f axis repeats them, with weights ``[f_in, f_out, ...]``."""
+    numel = max([0, *(where.stop for _, where in paths)])
+    blocks_in, blocks_out = _blocks(irreps_in), _blocks(irreps_out)
+    plan = [
+        LinearPath(
+            block_in._replace(offset=block_in.offset + a * irreps_in.dim),
+            block_out._replace(offset=block_out.offset + b * irreps_out.dim),
+            (a * f[1] + b) * numel + where.start,
+            ins.path_weight,
+        )
+        for a in range(f[0])
+        for b in range(f[1])
+        for ins, where in paths
+        for block_in, block_out in [(blocks_in[ins.i_in], blocks_out[ins.i_out])]
+        if block_in.mul and block_out.mul
+    ]
+    return LinearPlan(f[0] * irreps_in.dim, f[1] * irreps_out.dim, f[0] * f[1] * numel, tuple(plan))
+
+
 def _blocks(irreps: Irreps) -> list[Block]:
     return [Block(s.start, mul, ir.dim) for s, (mul, ir) in zip(irreps.slices(), irreps, strict=True)]
 
 
-def _merge(x: Tensor, f: int) -> Tensor:
-    """Make the f axis part of the channels: ``[rows * f, k, channel]`` -> ``[rows, k, f * channel]``."""
-    return x if f == 1 else x.unflatten(0, (-1, f)).transpose(1, 2).flatten(2)
-
-
-def _split(z: Tensor, f: int) -> Tensor:
-    """Undo ``_merge``."""
-    return z if f == 1 else z.unflatten(2, (f, -1)).transpose(1, 2).flatten(0, 1)
-
-
 def _same_kind(name: str, features: Tensor, other: str, operand: Tensor) -> None:
     """Raise unless features and the other operand can be used together."""
-    device = features.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):  # the meta device has none
-        return
-    if (features.dtype, features.device) != (operand.dtype, operand.device):
+    if (features.dtype, features.device) != (operand.dtype, operand.device) and not autocasting(features.device):
         raise DtypeError(
             f"{name} needs features and {other} of one dtype on one device; got features {str(features.dtype)[6:]} on "
             f"{features.device}, {other} {str(operand.dtype)[6:]} on {operand.device}. Move them with .to(...)."

@@ -11,7 +11,7 @@ import torch
 from irrepnet.errors import DtypeError, IrrepsError, ShapeError, did_you_mean
 from irrepnet.o3.irrep import Irrep
 from irrepnet.o3.irreps import Irreps
-from irrepnet.ops.spherical_harmonics import spherical_harmonics as solid_harmonics
+from irrepnet.ops.spherical_harmonics import spherical_harmonics as all_harmonics
 
 __all__ = ["SphericalHarmonics", "spherical_harmonics"]
 
@@ -114,21 +114,12 @@ def _evaluate(x: torch.Tensor, ls: tuple[int, ...], normalize: bool, normalizati
     if x.ndim == 0 or x.shape[-1] != 3:
         raise ShapeError(f"spherical_harmonics needs x [..., 3]; got x {list(x.shape)}.")
     lmax = max(ls, default=0)
-    Y = solid_harmonics(_unit(x) if normalize else x, lmax, backend=backend)  # [..., (lmax+1)^2]
+    Y = all_harmonics(x, lmax, normalize=normalize, backend=backend)  # [..., (lmax+1)^2]
     factors = [_FACTORS[normalization](l) for l in ls]
     if ls == tuple(range(lmax + 1)) and len(set(factors)) == 1:  # all of it, one factor: no copy
         return Y if factors[0] == 1.0 else Y * factors[0]
     parts = [Y[..., l * l : (l + 1) * (l + 1)] * factor for l, factor in zip(ls, factors, strict=True)]
     return torch.cat(parts, dim=-1) if parts else Y[..., :0]
-
-
-def _unit(x: torch.Tensor) -> torch.Tensor:
-    """Divide vectors by their length; the zero vector stays zero and gets no gradient."""
-    zero = (x == 0).all(-1, keepdim=True)
-    safe = x.masked_fill(zero, 1.0)  # twice masked: a NaN in the branch not taken would reach the gradient
-    # Lengths next to 1: the square of a tiny or huge one would leave the range. Scales do not matter, so no gradient.
-    safe = safe / safe.detach().abs().amax(-1, keepdim=True)
-    return (safe / torch.linalg.vector_norm(safe, dim=-1, keepdim=True)).masked_fill(zero, 0.0)
 
 
 def _resolve(irreps_out: Any, irreps_in: Any) -> tuple[Irreps, Irreps]:

@@ -28,9 +28,10 @@ class Kernels(NamedTuple):
 
 # One line per op that has fused kernels; an op that is not named here is served by the reference only.
 KERNELS = {
-    "spherical_harmonics": Kernels("spherical_harmonics", ("cpu",), (torch.float32, torch.float64)),
-    "tensor_product": Kernels("convolve", ("cpu",), (torch.float32, torch.float64)),
-    "convolve": Kernels("convolve", ("cpu",), (torch.float32, torch.float64)),
+    "spherical_harmonics": Kernels("spherical_harmonics", ("cpu", "cuda"), (torch.float32, torch.float64)),
+    "tensor_product": Kernels("convolve", ("cpu", "cuda"), (torch.float32, torch.float64)),
+    "convolve": Kernels("convolve", ("cpu", "cuda"), (torch.float32, torch.float64)),
+    "linear": Kernels("linear", ("cpu",), (torch.float32, torch.float64)),
 }
 
 
@@ -51,34 +52,60 @@ class LibraryStatus(NamedTuple):
 
 
 def load(package: Path) -> LibraryStatus:
-    """Load the op library that lies in a folder and say how that went; nothing is raised.
+    """Load the op library that lies in a folder, and its CUDA kernels where PyTorch has CUDA, and say how that went.
+
+    Nothing is raised.
 
     Args:
-        package: The folder of the irrepnet package, where the build puts ``_ops*.so`` or says in
-            ``_build_info.json`` why there is none.
+        package: The folder of the irrepnet package, where the build puts ``_ops.*so`` and ``_ops_cuda.*so`` or says in
+            ``_build_info.json`` why one is missing.
     """
-    files = sorted(package.glob("_ops*.so"))
+    files = sorted(package.glob("_ops.*so"))
     if not files:
-        return LibraryStatus(False, None, f"irrepnet has no op library: {_why_missing(package)}", ())
+        return LibraryStatus(False, None, f"irrepnet has no op library: {_why_missing(package, 'reason')}", ())
     path = str(files[0])
     ops = {kernels.library_op for kernels in KERNELS.values()}
     if not any(hasattr(torch.ops.irrepnet, op) for op in ops):  # a second copy would crash the process
         try:
             torch.ops.load_library(path)
         except (OSError, RuntimeError) as error:
-            text = " ".join(str(error.__cause__ or error).split())
-            reason = f"the op library {path} does not load into PyTorch {torch.__version__}: {text}; {REBUILD}"
+            reason = f"the op library {path} does not load into PyTorch {torch.__version__}: {_text(error)}; {REBUILD}"
             return LibraryStatus(False, path, reason, ())
     missing = [op for op in sorted(ops) if not hasattr(torch.ops.irrepnet, op)]
     if missing:
         reason = f"the op library {path} is from another version of irrepnet, it lacks {', '.join(missing)}; {REBUILD}"
         return LibraryStatus(False, path, reason, ())
-    return LibraryStatus(True, path, f"the op library {path} is active (CPU kernels)", ("cpu",))
+    devices: tuple[str, ...] = ("cpu",)
+    which = "CPU kernels"
+    if torch.version.cuda:
+        obstacle = _load_cuda(package, sorted({k.library_op for k in KERNELS.values() if "cuda" in k.devices}))
+        devices = ("cpu",) if obstacle else ("cpu", "cuda")
+        which = f"CPU kernels, none for CUDA: {obstacle}" if obstacle else "CPU and CUDA kernels"
+    return LibraryStatus(True, path, f"the op library {path} is active ({which})", devices)
 
 
-def _why_missing(package: Path) -> str:
+def _load_cuda(package: Path, ops: list[str]) -> str | None:
+    """Load the CUDA kernels; return why they cannot serve, or None."""
+    files = sorted(package.glob("_ops_cuda.*so"))
+    if not files:
+        return _why_missing(package, "cuda_reason")
+    registered = torch._C._dispatch_has_kernel_for_dispatch_key
+    if not any(registered(f"irrepnet::{op}", "CUDA") for op in ops):
+        try:
+            torch.ops.load_library(str(files[0]))
+        except (OSError, RuntimeError) as error:
+            return f"{files[0]} does not load into PyTorch {torch.__version__}: {_text(error)}; {REBUILD}"
+    missing = [op for op in ops if not registered(f"irrepnet::{op}", "CUDA")]
+    return f"{files[0]} lacks {', '.join(missing)}; {REBUILD}" if missing else None
+
+
+def _text(error: Exception) -> str:
+    return " ".join(str(error.__cause__ or error).split())
+
+
+def _why_missing(package: Path, key: str) -> str:
     try:
-        reason = json.loads((package / "_build_info.json").read_text(encoding="utf-8"))["reason"]
+        reason = json.loads((package / "_build_info.json").read_text(encoding="utf-8"))[key]
     except (OSError, ValueError, KeyError, TypeError):
         return f"none was built in {package}, and no build left a note why; {REBUILD}"
     return f"{reason}; {REBUILD}"
@@ -151,8 +178,10 @@ def _obstacle(op: str, tensors: tuple[Tensor | None, ...]) -> str | None:
     for tensor in tensors:
         if tensor is None:
             continue
-        if tensor.device.type not in kernels.devices:
-            return f"it has kernels for {', '.join(kernels.devices)}; got a tensor on {tensor.device}"
+        devices = [device for device in kernels.devices if device in _STATUS.devices]
+        if tensor.device.type not in devices:
+            why = f" ({_STATUS.reason})" if tensor.device.type in kernels.devices else ""
+            return f"it has kernels for {', '.join(devices)}; got a tensor on {tensor.device}{why}"
         if tensor.dtype not in kernels.dtypes:
             served = ", ".join(str(dtype).removeprefix("torch.") for dtype in kernels.dtypes)
             return f"its kernels take {served}; got {str(tensor.dtype).removeprefix('torch.')}"

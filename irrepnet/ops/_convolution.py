@@ -20,7 +20,7 @@ Maybe = Tensor | None
 _X, _Y, _W, _OUT = 1, 2, 4, 8  # bits of `needs`: which gradients an op shall make
 
 
-def fused_convolve(
+def fused_convolve(  # noqa: PLR0913, PLR0917 - a plan and an order, taken apart
     x: Tensor,
     y: Tensor,
     weights: Maybe,
@@ -67,6 +67,12 @@ def _kept(outputs: tuple[Tensor, ...], needs: int) -> tuple[Maybe, ...]:
     return tuple(out if needs >> bit & 1 else None for bit, out in enumerate(outputs))
 
 
+def _weighted(rest: tuple) -> tuple:
+    """Return what follows the features with the paths without weights left out: T is not linear in weights there."""
+    *order, panels, paths, dim_out = rest
+    return *order, panels, [-2 if n % 9 == 7 and number == -1 else number for n, number in enumerate(paths)], dim_out
+
+
 def _along(direction: tuple[Maybe, ...], g: Tensor, point: tuple[Maybe, ...], rest: tuple, needs: int) -> tuple:
     """Return the derivatives of (gx, gy, gw, out) along a direction (dx, dy, dw), None for those not needed."""
     if needs == 0 or all(d is None for d in direction):
@@ -94,8 +100,14 @@ def _twice(a: tuple, b: tuple, bg: Maybe, g: Tensor, point: tuple, rest: tuple, 
         moved = (*point[:slot], a[slot], *point[slot + 1 :])
         wanted = needs & ~(1 << slot)  # the gradient for an argument does not depend on it
         others = tuple(None if k == slot else direction for k, direction in enumerate(b))
-        rows += [_along(others, g, moved, rest, wanted), _at(bg, moved, rest, wanted)]
+        kept = _weighted(rest) if slot == 2 else rest
+        rows += [_along(others, g, moved, kept, wanted), _at(bg, moved, kept, wanted)]
     return _sums(*rows)
+
+
+def _tangents(found: tuple[Maybe, ...], like: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Return zeros in place of None, which forward mode inside vmap does not take."""
+    return tuple(torch.zeros_like(b) if a is None else a for a, b in zip(found, like, strict=True))
 
 
 # ---- out
@@ -107,8 +119,11 @@ def _convolve_vjp(needed: tuple[bool, ...], grads: tuple[Tensor, ...], *args: An
 
 
 def _convolve_jvp(tangents: tuple[Maybe, ...], *args: Any) -> Maybe:
+    point, rest = args[:3], args[3:]
     slots = [k for k in range(3) if tangents[k] is not None]
-    return _sum(*(_convolve(*args[:k], tangents[k], *args[k + 1 :]) for k in slots))
+    return _sum(
+        *(_convolve(*point[:k], tangents[k], *point[k + 1 :], *(_weighted(rest) if k == 2 else rest)) for k in slots)
+    )
 
 
 def _convolve_fake(x: Tensor, y: Tensor, w: Maybe, src: Tensor, by_dst: Tensor, dst_ptr: Tensor, *args: Any) -> Tensor:
@@ -126,7 +141,8 @@ def _backward_vjp(needed: tuple[bool, ...], grads: tuple[Maybe, ...], *args: Any
 
 def _backward_jvp(tangents: tuple[Maybe, ...], *args: Any) -> tuple[Maybe, ...]:
     g, point, rest, needs = args[0], args[1:4], args[4:10], args[10]
-    return _sums(_along(tangents[1:4], g, point, rest, needs), _at(tangents[0], point, rest, needs))[:3]
+    found = _sums(_along(tangents[1:4], g, point, rest, needs), _at(tangents[0], point, rest, needs))
+    return _tangents(found[:3], _backward_fake(*args))
 
 
 def _backward_fake(g: Tensor, x: Tensor, y: Tensor, w: Maybe, *args: Any) -> tuple[Tensor, ...]:
@@ -158,7 +174,7 @@ def _second_jvp(tangents: tuple[Maybe, ...], *args: Any) -> tuple[Maybe, ...]:
     ]
     if tangents[3] is not None:
         rows.append(_along(direction, tangents[3], point, rest, needs & ~_OUT))
-    return _sums(*rows)
+    return _tangents(_sums(*rows), _second_fake(*args))
 
 
 def _second_fake(dx: Maybe, dy: Maybe, dw: Maybe, g: Tensor, *args: Any) -> tuple[Tensor, ...]:

@@ -49,8 +49,8 @@ class Joint(NamedTuple):
     """The derivatives of an op with respect to all its arguments at once, for kernels that make them in one pass.
 
     Attributes:
-        vjp: ``vjp(needed, grads, *args)``: given which arguments need a gradient and one gradient for each output (None:
-            zero), returns a gradient or None for each argument.
+        vjp: ``vjp(needed, grads, *args)``: given which arguments need a gradient and one gradient for each output
+            (None: zero), returns a gradient or None for each argument.
         jvp: ``jvp(tangents, *args)``: given a tangent or None for each argument, returns the tangent of the output, or
             a tuple with a tangent or None for each.
     """

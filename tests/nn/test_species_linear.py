@@ -88,5 +88,5 @@ def test_errors():
         layer(torch.ones(2, 4), torch.zeros(2, dtype=torch.int32))
     with pytest.raises(ShapeError, match=r"node_feats \[N, 4\] and species \[N\]; got \[2, 4\] and \[3\]"):
         layer(torch.ones(2, 4), torch.zeros(3, dtype=torch.int64))
-    with pytest.raises(ShapeError, match=r"features \[..., 4\]"):
+    with pytest.raises(ShapeError, match=r"node_feats \[N, 4\] and species \[N\]; got \[2, 5\] and \[2\]"):
         layer(torch.ones(2, 5), torch.zeros(2, dtype=torch.int64))

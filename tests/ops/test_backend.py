@@ -1,10 +1,12 @@
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from irrepnet.errors import BackendError
 from irrepnet.ops import _backend
@@ -51,10 +53,41 @@ def test_a_library_that_does_not_load_says_why(tmp_path, monkeypatch):
 def test_a_library_of_another_version_says_so(monkeypatch):
     if not library_status().loaded:
         pytest.skip(library_status().reason)
-    monkeypatch.setitem(_backend.KERNELS, "op_of_tomorrow", _backend.KERNELS["spherical_harmonics"])
+    kernels = _backend.KERNELS["spherical_harmonics"]._replace(library_op="op_of_tomorrow")
+    monkeypatch.setitem(_backend.KERNELS, "tomorrow", kernels)
     status = load(Path(_backend.__file__).parent.parent)
     assert not status.loaded
     assert "is from another version of irrepnet, it lacks op_of_tomorrow" in status.reason
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({}, "none was built in .*no build left a note why"),
+        ({"_build_info.json": '{"cuda_reason": "its build found no nvcc"}'}, "its build found no nvcc; run `pip"),
+        ({"_ops_cuda.abi3.so": "no library"}, "_ops_cuda.abi3.so does not load into PyTorch"),
+    ],
+)
+def test_a_pytorch_with_cuda_says_why_there_are_no_cuda_kernels(tmp_path, monkeypatch, files, words):
+    if not library_status().loaded or torch.version.cuda:
+        pytest.skip("needs the op library and a PyTorch without CUDA")
+    (tmp_path / "_ops.abi3.so").touch()  # this process has loaded the real one
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(torch.version, "cuda", "13.0")
+    status = load(tmp_path)
+    assert status.loaded and status.devices == ("cpu",)
+    assert re.search(r"is active \(CPU kernels, none for CUDA: .*" + words, status.reason)
+
+
+def test_a_tensor_on_cuda_without_cuda_kernels():
+    if not library_status().loaded or "cuda" in library_status().devices:
+        pytest.skip("needs an op library without CUDA kernels")
+    with FakeTensorMode():
+        points = torch.empty(2, 3, device="cuda")
+    assert choose("auto", "spherical_harmonics", points) == "reference"
+    with pytest.raises(BackendError, match=r"for cpu; got a tensor on cuda:0 \(the op library .* is active"):
+        choose("fused", "spherical_harmonics", points)
 
 
 def test_auto_falls_back_and_a_name_does_not(monkeypatch):

@@ -1,14 +1,16 @@
+from typing import ClassVar
+
 import e3nn.o3
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ops.products import channelwise, messages
-from ops.twin import TwinTests
+from ops.twin import TOLERANCE, TwinTests, assert_near
 
 from irrepnet import o3
 from irrepnet.errors import BackendError, DtypeError, ShapeError
-from irrepnet.ops import as_edge_order, convolve, edge_order, tensor_product
+from irrepnet.ops import as_edge_order, convolve, edge_order, library_status, tensor_product
 
 UVU = channelwise("2x0e+2x1o+3x2e", "0e+1o", "0e+1o+1e+2e")
 SMALL = channelwise("2x0e+2x1o", "0e+1o", "0e+1e")
@@ -20,12 +22,13 @@ UVW = o3.TensorProduct(
     shared_weights=False,
 )
 NODES = 4
+fused = pytest.mark.skipif(not library_status().loaded, reason=library_status().reason)
 
 
 class Twin(TwinTests):
     tp: o3.TensorProduct
-    backends = ("reference",)
     differentiable = (0, 1, 2)
+    constants: ClassVar = {"convolve": (6,), "convolve_backward": (7,), "convolve_second": (10,)}  # the panels
     dynamic = ({0: "nodes"}, {0: "edges"}, {0: "edges"}, {1: "edges"})
 
     def op(self, node_feats, edge_sh, weights, edge_index, *, backend):
@@ -47,6 +50,19 @@ class Twin(TwinTests):
             out[n] += rows[edge]
         return out
 
+    def kernels(self):
+        x, y, w, edge_index = self.example(5)
+        order, plan = edge_order(edge_index, x.shape[0]), self.tp.plan
+        panels = plan.tables(torch.float64)[plan.panel_offset :]
+        graph = (order.src, order.by_dst, order.dst_ptr, panels, list(plan.panel_paths), plan.dim_out)
+        g = torch.randn(x.shape[0], plan.dim_out, dtype=torch.float64)
+        dx, dy, dw = (torch.randn_like(operand) for operand in (x, y, w))
+        return [
+            ("convolve", (x, y, w, *graph)),
+            ("convolve_backward", (g, x, y, w, *graph, 7)),
+            ("convolve_second", (dx, dy, dw, g, x, y, w, *graph, 15)),
+        ]
+
     def bad_inputs(self):
         x, y, w, edges = self.example(5)
         return [
@@ -67,8 +83,6 @@ class Twin(TwinTests):
 
 class TestChannelwise(Twin):
     tp = SMALL
-
-    test_compile_with_inductor = None  # plain PyTorch: Inductor is PyTorch's to test, and takes a minute
 
 
 class TestConnected(Twin):
@@ -172,8 +186,135 @@ def test_shapes_on_meta():
     assert convolve(x, y, w, order, UVU.plan).shape == (3, UVU.plan.dim_out)
 
 
-def test_has_no_fused_kernel():
-    x, y, w = example(UVU, 4, 2)
+def test_the_fused_kernel_needs_channelwise_paths():
+    tp = o3.TensorProduct("2x0e", "3x0e", "2x0e", [(0, 0, 0, "uvu", True)], shared_weights=False)
+    x, y, w = example(tp, 4, 2)
     order = edge_order(torch.tensor([[0, 1], [1, 0]]), 4)
-    with pytest.raises(BackendError, match=r"convolve\(backend='fused'\) cannot run: this op has no fused kernel"):
-        convolve(x, y, w, order, UVU.plan, backend="fused")
+    with pytest.raises(
+        BackendError, match=r"convolve\(backend='fused'\) cannot run: its plan has paths that are not cha"
+    ):
+        convolve(x, y, w, order, tp.plan, backend="fused")
+
+
+# Every number of components that kernels know, and others; multiplicities below, at and above vectors; shared outputs.
+PATHS = [
+    channelwise("1x0e+16x1o+17x2e+3x3o", "0e+1o+2e+3o", "0e+1o+2e+3o"),
+    channelwise("2x4e+1x5o", "0e+1o+4e", "4e+5o+1o+8e"),
+    channelwise("40x0e+33x1o", "0e+1o", "0e+1o+1e"),
+    o3.TensorProduct(
+        "5x0e+5x1o",
+        "0e+1o",
+        "5x0e+5x1o",
+        [(0, 0, 0, "uvu", True), (1, 1, 0, "uvu", True), (0, 1, 1, "uvu", False), (1, 0, 1, "uvu", True)],
+        shared_weights=False,
+    ),
+    o3.TensorProduct(
+        "10x0e+18x1o",
+        "0e+1o",
+        "33x1o+10x0e+1x1e",
+        [(0, 1, 0, "uvw", True), (1, 0, 0, "uvw", True), (1, 1, 1, "uvw", True), (1, 1, 2, "uvw", True)],
+        shared_weights=False,
+    ),
+]
+
+
+@fused
+@pytest.mark.parametrize("tp", PATHS, ids=lambda tp: str(tp.irreps_in1))
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("shared", [False, True])
+def test_every_path_and_input_to_third_order(tp, dtype, shared):
+    torch.manual_seed(3)
+    x, y, w = example(tp, 6, 45)
+    w = w[0] if shared else w
+    order = edge_order(torch.stack([torch.randint(6, (45,)), torch.randint(1, 5, (45,))]), 6)
+    found = {}
+    for backend in ("reference", "fused"):
+        kind = torch.float64 if backend == "reference" else dtype
+        leaves = [operand.to(kind).requires_grad_() for operand in (x, y, w)]
+        out = convolve(*leaves, order, tp.plan, backend=backend)
+        results = [out]
+        for _ in range(3):
+            last = results[-1] if len(results) == 1 else torch.cat([r.flatten() for r in results[-3:]])
+            scale = last.detach().double().square().mean().sqrt().to(kind)
+            results += torch.autograd.grad((last / scale).sin().sum(), leaves, create_graph=True)
+        found[backend] = results
+    for k, (a, b) in enumerate(zip(found["fused"], found["reference"], strict=True)):
+        assert_near(a, b, TOLERANCE[dtype] * 3 ** ((k + 2) // 3))
+
+
+@fused
+@pytest.mark.parametrize("tp", PATHS[:2], ids=lambda tp: str(tp.irreps_in1))
+def test_results_do_not_depend_on_threads(tp):
+    x, y, w = (operand.requires_grad_() for operand in example(tp, 300, 6000, torch.float32))
+    order = edge_order(torch.randint(300, (2, 6000)), 300)
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 2, 3):
+            torch.set_num_threads(threads)
+            out = convolve(x, y, w, order, tp.plan, backend="fused")
+            grads = torch.autograd.grad(out.square().sum(), (x, y, w), create_graph=True)
+            found.append([out, *grads, *torch.autograd.grad(sum(g.square().sum() for g in grads), (x, y, w))])
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(other, found[0], strict=True))
+
+
+@fused
+def test_padding_never_reaches_a_result():
+    """Numbers beside a row of weights, even if they are not numbers, are no part of it."""
+    tp = channelwise("3x0e+5x1o", "0e+1o", "0e+1o")
+    x, y, w = example(tp, 4, 9)
+    wide = torch.full((9, tp.weight_numel + 20), float("nan"), dtype=torch.float64)
+    wide[:, : tp.weight_numel] = w
+    order = edge_order(torch.randint(4, (2, 9)), 4)
+    results = []
+    for weights in (w, wide[:, : tp.weight_numel]):
+        leaves = x.clone().requires_grad_(), y.clone().requires_grad_(), weights.clone().requires_grad_()
+        view = leaves[2] if weights is w else wide[:, : tp.weight_numel].requires_grad_()
+        out = convolve(leaves[0], leaves[1], view, order, tp.plan, backend="fused")
+        results.append([out, *torch.autograd.grad(out.square().sum(), (leaves[0], leaves[1], view))])
+    for a, b in zip(*results, strict=True):
+        assert torch.equal(a, b)
+
+
+@fused
+def test_offsets_beyond_32_bits():
+    """One row of weights, shown as more rows than 32 bits can count the numbers of."""
+    tp = channelwise("1024x0e", "0e", "0e")
+    edges = 2**31 // 1024 + 5
+    w = torch.randn(1, 1024, dtype=torch.float64).expand(edges, 1024)
+    x, y = torch.randn(1, 1024, dtype=torch.float64), torch.ones(1, 1, dtype=torch.float64).expand(edges, 1)
+    order = edge_order(torch.zeros(2, edges, dtype=torch.int64), 1)
+    out = convolve(x, y, w, order, tp.plan, backend="fused")
+    torch.testing.assert_close(out, edges * x * w[:1], rtol=1e-9, atol=1e-9)
+
+
+@fused
+@pytest.mark.parametrize(
+    "break_it",
+    [
+        lambda a: a["src"].fill_(99),
+        lambda a: a["src"].fill_(-1),
+        lambda a: a["by_dst"].fill_(99),
+        lambda a: a["dst_ptr"].fill_(3),
+        lambda a: a["dst_ptr"][-1:].fill_(999),
+        lambda a: a["paths"].__setitem__(0, 1000),
+        lambda a: a["paths"].__setitem__(7, 1000),
+        lambda a: a.__setitem__("paths", a["paths"][:-1]),
+        lambda a: a.__setitem__("panels", a["panels"][:2]),
+        lambda a: a.__setitem__("dim_out", 1),
+        lambda a: a.__setitem__("y", a["y"][1:]),
+    ],
+)
+def test_bad_arguments_of_the_kernel_never_read_out_of_bounds(break_it):
+    x, y, w = example(UVU, 4, 9)
+    order, plan = edge_order(torch.randint(4, (2, 9)), 4), UVU.plan
+    panels = plan.tables(torch.float64)[plan.panel_offset :]
+    arguments = {"x": x, "y": y, "w": w, "src": order.src.clone(), "by_dst": order.by_dst.clone()}
+    arguments |= {"dst_ptr": order.dst_ptr.clone(), "panels": panels, "paths": list(plan.panel_paths)}
+    arguments["dim_out"] = plan.dim_out
+    torch.ops.irrepnet.convolve(*arguments.values())
+    break_it(arguments)
+    with pytest.raises(RuntimeError, match="convolve needs"):
+        torch.ops.irrepnet.convolve(*arguments.values())

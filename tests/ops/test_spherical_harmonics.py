@@ -31,20 +31,24 @@ def scipy_harmonics(xyz: torch.Tensor, lmax: int) -> torch.Tensor:
 
 
 class TestTwin(TwinTests):
+    normalize = False
+
     def op(self, xyz, *, backend):
-        return spherical_harmonics(xyz, LMAX, backend=backend)
+        return spherical_harmonics(xyz, LMAX, normalize=self.normalize, backend=backend)
 
     def example(self, size):
         return (torch.randn(size, 3, dtype=torch.float64),)
 
     def oracle(self, xyz):
-        return scipy_harmonics(xyz, LMAX)
+        lengths = xyz.norm(dim=-1, keepdim=True) if self.normalize else 1.0
+        return scipy_harmonics(xyz / lengths, LMAX)
 
     def kernels(self):
         v, g, r = (torch.randn(4, n, dtype=torch.float64) for n in (3, 16, 16))
         return [
-            ("spherical_harmonics", (v, LMAX)),
-            ("spherical_harmonics_backward", (g, v, LMAX)),
+            ("spherical_harmonics", (v, LMAX, self.normalize)),
+            ("spherical_harmonics_backward", (g, v, LMAX, self.normalize)),
+            ("spherical_harmonics_double_backward", (torch.randn_like(v), g, v, LMAX, self.normalize)),
             ("spherical_harmonics_gradient_v", (g, r, LMAX)),
             ("spherical_harmonics_gradient_g", (v, r, LMAX)),
             ("spherical_harmonics_gradient_r", (v, g, LMAX)),
@@ -58,6 +62,20 @@ class TestTwin(TwinTests):
             ((torch.zeros(4, 3, dtype=torch.complex64),), DtypeError, "got torch.complex64"),
             (([[0.0, 1.0, 0.0]],), DtypeError, "got list"),
         ]
+
+
+class TestNormalizedTwin(TestTwin):
+    normalize = True
+
+    # On the sphere the sum of squares, which the tests differentiate, is constant: weigh the components.
+    weights = torch.linspace(1.0, 2.0, (LMAX + 1) ** 2, dtype=torch.float64)
+
+    def op(self, xyz, *, backend):
+        Y = super().op(xyz, backend=backend)
+        return Y * self.weights.to(Y.dtype)
+
+    def oracle(self, xyz):
+        return super().oracle(xyz) * self.weights
 
 
 @pytest.fixture(params=["reference", "fused"])
@@ -134,6 +152,60 @@ def test_third_derivative_against_finite_differences():
     assert_near(difference, third, 1e-6)
 
 
+@pytest.mark.parametrize("size", [1, 15, 16, 17, 31, 32, 33, 100])
+@pytest.mark.parametrize("lmax", [0, 1, 2, 3, 4, 8, 13])
+def test_every_number_of_points(size, lmax):
+    """Kernels take points in packs, turn rows in squares, and know small degrees: all must join without a seam."""
+    if not library_status().loaded:
+        pytest.skip(library_status().reason)
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-12)):
+        for normalize in (False, True):
+            xyz = torch.nn.functional.normalize(torch.randn(size, 3, dtype=dtype), dim=-1)
+            g, v = torch.randn(size, (lmax + 1) ** 2, dtype=dtype), torch.randn(size, 3, dtype=dtype)
+            found, expected = ([], [])
+            for results, backend, wide in ((found, "fused", dtype), (expected, "reference", torch.float64)):
+                x, a = xyz.to(wide).requires_grad_(), g.to(wide).requires_grad_()
+                results.append(spherical_harmonics(x, lmax, normalize=normalize, backend=backend))
+                results.append(torch.autograd.grad(results[0], x, a, create_graph=True)[0])
+                options = {"allow_unused": True, "materialize_grads": True}
+                results.extend(torch.autograd.grad(results[1], (a, x), v.to(wide), **options))
+            for order, (left, right) in enumerate(zip(found, expected, strict=True)):
+                assert_near(left, right, tolerance * (1, 3, 3, 9)[order])
+
+
+@pytest.mark.parametrize("lmax", [1, 2, 5])
+def test_three_derivatives_of_the_harmonics_on_the_sphere(backend, lmax):
+    xyz = torch.randn(3, 3, dtype=torch.float64)
+
+    def slope(x, g, v):
+        first = torch.autograd.grad(spherical_harmonics(x, lmax, normalize=True, backend=backend), x, g, None, True)[0]
+        return torch.autograd.grad(first, (x, g), v, create_graph=True)
+
+    g, v = (torch.randn(3, n, dtype=torch.float64).requires_grad_() for n in ((lmax + 1) ** 2, 3))
+    assert torch.autograd.gradcheck(slope, (xyz.requires_grad_(), g, v))
+    assert torch.autograd.gradgradcheck(slope, (xyz, g, v))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("exponent", [-0.99, -0.7, 0.0, 0.7, 0.99])
+def test_any_length_has_a_direction(backend, dtype, exponent):
+    limits = torch.finfo(dtype)
+    length = (limits.tiny if exponent < 0 else limits.max) ** abs(exponent)
+    unit = torch.nn.functional.normalize(torch.randn(40, 3, dtype=torch.float64), dim=-1)
+    found = spherical_harmonics((length * unit).to(dtype), 3, normalize=True, backend=backend)
+    assert_near(found, scipy_harmonics(unit, 3), 3e-6 if dtype == torch.float32 else 1e-12)
+
+
+def test_the_zero_vector_has_no_direction_and_no_derivative(backend):
+    xyz = torch.tensor([[0.0, 0.0, 0.0], [1.0, 2.0, 3.0], [0.0, 1e-310, 0.0]], dtype=torch.float64).requires_grad_()
+    found = [spherical_harmonics(xyz, 2, normalize=True, backend=backend)]
+    assert torch.equal(found[0][[0, 2]], torch.eye(9, dtype=torch.float64)[[0, 0]])
+    for _ in range(3):
+        found.append(torch.autograd.grad(found[-1].sin().sum(), xyz, create_graph=True)[0])
+        assert found[-1].isfinite().all() and (found[-1][1] != 0).any()
+        assert (found[-1][[0, 2]] == 0).all()
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_computed_in_float32_and_rounded_once(backend, dtype):
     xyz = torch.nn.functional.normalize(torch.randn(50, 3), dim=-1).to(dtype)
@@ -173,14 +245,16 @@ def test_the_library_checks_its_arguments_itself():
         pytest.skip(library_status().reason)
     ops, v, g = torch.ops.irrepnet, torch.zeros(2, 3), torch.zeros(2, 9)
     with pytest.raises(RuntimeError, match=r"needs xyz \[..., 3\]; got xyz \[2, 9\]"):
-        ops.spherical_harmonics(g, 2)
+        ops.spherical_harmonics(g, 2, False)
     with pytest.raises(RuntimeError, match="needs xyz in float32 or float64; got Half"):
-        ops.spherical_harmonics(v.half(), 2)
+        ops.spherical_harmonics(v.half(), 2, False)
     with pytest.raises(RuntimeError, match="needs lmax >= 0; got lmax = -1"):
-        ops.spherical_harmonics(v, -1)
+        ops.spherical_harmonics(v, -1, True)
     with pytest.raises(RuntimeError, match=r"needs g \[..., 16\]; got g \[2, 9\]"):
-        ops.spherical_harmonics_backward(g, v, 3)
+        ops.spherical_harmonics_backward(g, v, 3, False)
     with pytest.raises(RuntimeError, match="g and xyz of one dtype; got Float and Double"):
-        ops.spherical_harmonics_backward(g, v.double(), 2)
+        ops.spherical_harmonics_backward(g, v.double(), 2, True)
+    with pytest.raises(RuntimeError, match=r"v and xyz with equal leading axes; got \[3, 3\] and \[2, 3\]"):
+        ops.spherical_harmonics_double_backward(torch.zeros(3, 3), g, v, 2, False)
     with pytest.raises(RuntimeError, match=r"equal leading axes; got \[2, 3\] and \[3, 9\]"):
         ops.spherical_harmonics_gradient_g(v, torch.zeros(3, 9), 2)

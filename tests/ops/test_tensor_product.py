@@ -68,10 +68,10 @@ def test_shapes_on_meta():
     assert tensor_product(x, y, weights, TP.plan).shape == (2, TP.plan.dim_out)
 
 
-def test_has_no_fused_kernel():
+def test_the_fused_kernel_needs_channelwise_paths():
     x, y, weights = TestTwin().example(2)
     with pytest.raises(
-        BackendError, match=r"tensor_product\(backend='fused'\) cannot run: this op has no fused kernel"
+        BackendError, match=r"tensor_product\(backend='fused'\) cannot run: its plan has paths that are not channelwise"
     ):
         tensor_product(x, y, weights, TP.plan, backend="fused")
     with pytest.raises(BackendError, match=r"got 'referense'. Did you mean 'reference'"):

@@ -33,6 +33,7 @@ class TwinTests:
 
     backends: tuple[str, ...] = ("reference", "fused")
     differentiable: tuple[int, ...] = (0,)  # positions of the inputs that may carry a gradient
+    constants: dict[str, tuple[int, ...]] = {}  # per kernel: positions of constants, which carry no gradient
     dynamic: tuple[dict[int, str] | None, ...] = ({0: "rows"},)  # per input: axes whose size export leaves open
 
     def op(self, *inputs: Tensor, backend: str) -> Tensor:
@@ -168,8 +169,8 @@ class TwinTests:
             pytest.skip("this op has no registered kernels")
         for name, args in self.kernels():
             op = getattr(torch.ops.irrepnet, name).default
-            for arg in args:
-                if isinstance(arg, Tensor) and arg.is_floating_point():
+            for k, arg in enumerate(args):
+                if isinstance(arg, Tensor) and arg.is_floating_point() and k not in self.constants.get(name, ()):
                     arg.requires_grad_()
             torch.library.opcheck(op, args)
 
@@ -180,7 +181,7 @@ class TwinTests:
         for name, args in self.kernels():
             op = getattr(torch.ops.irrepnet, name).default
             for k, arg in enumerate(args):
-                if isinstance(arg, Tensor) and arg.is_floating_point():
+                if isinstance(arg, Tensor) and arg.is_floating_point() and k not in self.constants.get(name, ()):
                     call = lambda x, k=k, op=op, args=args: op(*args[:k], x, *args[k + 1 :])  # noqa: E731
                     assert torch.autograd.gradcheck(call, arg.clone().requires_grad_()), f"{name}, argument {k}"
 
@@ -351,6 +352,24 @@ class TwinTests:
         for threads in (1, 2) if backend == "fused" else (1,):
             for a, b in zip(compute(threads), once, strict=True):
                 assert torch.equal(a, b), f"{threads} thread(s)"
+
+    @pytest.mark.parametrize("dtype", TOLERANCE)
+    def test_on_cuda(self, backend, dtype):
+        """Three orders of derivatives on a GPU equal the reference on the CPU, and repeat to the bit where fused."""
+        if not torch.cuda.is_available():
+            pytest.skip("PyTorch sees no GPU here: CUDA kernels do not run")
+        if backend == "fused" and "cuda" not in library_status().devices:
+            pytest.skip(library_status().reason)
+        inputs = self.leaves(6, dtype)
+        there = tuple(x.detach().to("cuda").requires_grad_(x.requires_grad) for x in inputs)
+        expected = self.derivatives(self.leaves_like(inputs), "reference")
+        found = self.derivatives(there, backend)
+        with torch.cuda.stream(torch.cuda.Stream()):  # kernels run in the current stream
+            again = self.derivatives(there, backend)
+        torch.cuda.synchronize()
+        for order, (a, b, c) in enumerate(zip(found, again, expected, strict=True)):
+            assert_near(a.cpu(), c, TOLERANCE[dtype] * 3**order)
+            assert backend != "fused" or torch.equal(a, b)
 
     def test_bad_inputs_are_named(self, backend):
         for inputs, error, words in self.bad_inputs():

@@ -12,10 +12,10 @@ from torch.nn.functional import pad
 from irrepnet.ops._autocast import without_autocast
 from irrepnet.ops._constant import constant_when_compiled
 
-__all__ = ["spherical_harmonics"]
+__all__ = ["direction", "spherical_harmonics"]
 
 
-def spherical_harmonics(xyz: Tensor, lmax: int) -> Tensor:
+def spherical_harmonics(xyz: Tensor, lmax: int, normalize: bool = False) -> Tensor:
     r"""Return the solid harmonics of every degree up to lmax, each built from the one before.
 
     A solid harmonic is homogeneous and harmonic, so Euler's theorem and the ladder of its derivatives give
@@ -28,6 +28,7 @@ def spherical_harmonics(xyz: Tensor, lmax: int) -> Tensor:
     Args:
         xyz: Points, shape ``[..., 3]``, floating point.
         lmax: Highest degree, >= 0.
+        normalize: Whether to take the harmonics of the directions; see :func:`direction`.
 
     Returns:
         Shape ``[..., (lmax + 1)**2]``, degree after degree, 'component' normalisation.
@@ -38,6 +39,8 @@ def spherical_harmonics(xyz: Tensor, lmax: int) -> Tensor:
         >>> spherical_harmonics(torch.tensor([[0.0, 2.0, 0.0]]), 1)
         tensor([[1.0000, 0.0000, 3.4641, 0.0000]])
     """
+    if normalize:
+        xyz = direction(xyz)[0]
     # Padding (rather than a fresh tensor of ones) keeps the constant l = 0 part differentiable when lmax = 0.
     if lmax <= 1:
         return pad((math.sqrt(3) * xyz)[..., : 3 * lmax], (1, 0), value=1.0)  # [..., 1 + 3 * lmax]
@@ -50,6 +53,32 @@ def spherical_harmonics(xyz: Tensor, lmax: int) -> Tensor:
             row = torch.tensor(ladder(degree), dtype=xyz.dtype, device=xyz.device) @ products  # [2l+1, E]
             rows.append(row)
     return torch.cat(rows).T.contiguous().reshape(*xyz.shape[:-1], (lmax + 1) ** 2)
+
+
+def direction(xyz: Tensor) -> tuple[Tensor, Tensor]:
+    """Return vectors divided by their lengths, and one over these.
+
+    The zero vector stays zero, and the inverse of its length is taken as zero too; so are all its derivatives. A
+    vector counts as zero when no component is a normal floating-point number.
+
+    Args:
+        xyz: Vectors, shape ``[..., 3]``, floating point.
+
+    Returns:
+        Directions ``[..., 3]`` and inverse lengths ``[..., 1]``.
+
+    Example:
+        >>> direction(torch.tensor([0.0, 2.0, 0.0]))
+        (tensor([0., 1., 0.]), tensor([0.5000]))
+    """
+    largest = xyz.detach().abs().amax(-1, keepdim=True)  # [..., 1]
+    zero = largest < torch.finfo(xyz.dtype).tiny
+    safe = xyz.masked_fill(zero, 1.0)  # twice masked: a NaN in the branch not taken would reach the gradient
+    # Lengths next to 1: the square of a tiny or huge one would leave the range. Scales do not matter, so no gradient.
+    scale = largest.masked_fill(zero, 1.0)
+    safe = safe / scale
+    inverse = (safe * safe).sum(-1, keepdim=True).rsqrt()
+    return (safe * inverse).masked_fill(zero, 0.0), (inverse / scale).masked_fill(zero, 0.0)
 
 
 @constant_when_compiled

@@ -49,8 +49,10 @@ def broadcast_rows(x: Tensor, y: Tensor, weights: Tensor | None) -> torch.Size:
         ShapeError: If leading axes do not broadcast.
     """
     batched = [operand for operand in (x, y, weights) if operand is not None and operand.ndim > 1]
+    if all(operand.shape[:-1] == batched[0].shape[:-1] for operand in batched):
+        return batched[0].shape[:-1] if batched else torch.Size()
     try:
-        return torch.broadcast_shapes(*(operand.shape[:-1] for operand in batched))
+        return torch.broadcast_shapes(*(operand.shape[:-1] for operand in batched))  # imports sympy: not for all
     except RuntimeError as error:
         shapes = " and ".join(str(list(operand.shape)) for operand in batched)
         raise ShapeError(f"tensor_product needs operands whose leading axes broadcast; got {shapes}.") from error
