@@ -38,4 +38,9 @@ STABLE_TORCH_LIBRARY(irrepnet, m) {
       "linear(Tensor x, Tensor weights, Tensor? species, int[] plan, float[] scales, bool transposed) -> Tensor");
   m.def(
       "linear_weights(Tensor x, Tensor g, Tensor? species, int[] plan, float[] scales, SymInt num_species) -> Tensor");
+  // Four neighbouring rows of a table, weighed: b [E, 4], row [E] int64, table [rows, W] -> [E, W], and the other two
+  // gradients of T(g, b, t) = sum_e sum_a b[e, a] g[e].t[row[e] + a].
+  m.def("radial_table(Tensor b, Tensor row, Tensor table) -> Tensor");
+  m.def("radial_table_gradient_b(Tensor g, Tensor row, Tensor table) -> Tensor");
+  m.def("radial_table_gradient_table(Tensor g, Tensor b, Tensor row, SymInt table_rows) -> Tensor");
 }

@@ -580,12 +580,12 @@ Tensor forward(const Call<T>& call) {
   for (int64_t n = 0; n < edges.destinations; ++n) fills &= edges.dst_ptr[n] < edges.dst_ptr[n + 1];
   Tensor out = fills ? call.empty(sizes) : call.zeros(sizes);
   const Tensor none = call.zeros({1});
-  // Destinations are shared out by their edges.
+  // Destinations are shared out by their edges, in whole groups.
   const int64_t threads = call.threads();
   std::vector<int64_t> bounds(threads + 1, edges.destinations);
   for (int64_t k = 0, n = 0; k < threads; ++k) {
     while (n < edges.destinations && edges.dst_ptr[n] + n < k * (edges.count + edges.destinations) / threads) ++n;
-    bounds[k] = n;
+    bounds[k] = std::min(pad_to(n, kNodesApart), edges.destinations);
   }
   const Forward<T> kernel{call.plan, edges, x.const_data_ptr<T>(), call.view(call.y, none), call.view(call.w, none),
                           out.mutable_data_ptr<T>(), bounds};

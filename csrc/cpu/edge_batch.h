@@ -10,6 +10,10 @@ namespace irrepnet {
 template <typename T>
 constexpr int64_t kBatch = 64 / sizeof(T);
 
+// A batch never holds edges of two groups of so many destinations, and threads share out whole groups: sums of several
+// paths to one place have an order that batches make, and it must not depend on the number of threads.
+constexpr int64_t kNodesApart = 16;
+
 struct Edges {
   const int64_t *src, *by_dst, *dst_ptr;
   int64_t count, sources, destinations;
@@ -38,7 +42,7 @@ template <typename T>
 class EdgeWalk {
  public:
   EdgeWalk(const Edges& edges, int64_t first, int64_t last, int64_t width)
-      : edges_(edges), node_(first), last_(last), at_(edges.dst_ptr[first]), end_(edges.dst_ptr[last]),
+      : edges_(edges), node_(first), at_(edges.dst_ptr[first]), end_(edges.dst_ptr[last]),
         // The sums of all destinations of a batch shall fit a cache.
         slots_(std::clamp<int64_t>(65536 / (std::max<int64_t>(width, 1) * sizeof(T)), 1, kBatch<T>)) {}
 
@@ -48,6 +52,7 @@ class EdgeWalk {
     batch.count = batch.runs = 0;
     while (batch.count < kBatch<T> && batch.runs < slots_ && at_ < end_) {
       while (at_ == edges_.dst_ptr[node_ + 1]) ++node_;
+      if (batch.runs > 0 && node_ / kNodesApart != batch.run[0].node / kNodesApart) break;
       const int64_t stop = edges_.dst_ptr[node_ + 1], take = std::min(kBatch<T> - batch.count, stop - at_);
       const bool starts = at_ == edges_.dst_ptr[node_], ends = at_ + take == stop;
       batch.run[batch.runs++] = {node_, slot_, batch.count, batch.count + take, starts, ends};
@@ -65,7 +70,7 @@ class EdgeWalk {
 
  private:
   const Edges& edges_;
-  int64_t node_, last_, at_, end_, slots_, slot_ = 0;
+  int64_t node_, at_, end_, slots_, slot_ = 0;
 };
 
 }  // namespace irrepnet

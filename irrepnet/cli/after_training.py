@@ -27,6 +27,7 @@ from irrepnet.train.config import MDConfig, RunConfig
 from irrepnet.train.console import format_seconds
 from irrepnet.train.loop import TrainResult
 from irrepnet.train.metrics import Evaluation, error_rows, evaluate, format_errors, refuse_not_finite
+from irrepnet.train.radial import describe_radial
 from irrepnet.train.run_folder import RunFolder
 from irrepnet.train.samples import label_graphs
 
@@ -206,6 +207,7 @@ def _write_report(
         config=config,
         versions=versions() | {"threads": str(torch.get_num_threads())},
         backend=library_status().reason,
+        radial=describe_radial(load_model(result.run.best), label_graphs(splits.test, config["model"]["cutoff"])),
         missing=missing,
     )
     write_report(result.run.report, data)

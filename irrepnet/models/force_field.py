@@ -24,10 +24,12 @@ from irrepnet.errors import DataError, DtypeError, IrrepsError
 from irrepnet.nn.gate import Gate
 from irrepnet.nn.point_convolution import PointConvolution
 from irrepnet.nn.pool import ScalarReadout, sum_pool
+from irrepnet.nn.radial_network import EdgeRadial, RadialNetwork
 from irrepnet.nn.species_linear import SpeciesLinear
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.linear import Linear
 from irrepnet.ops.edge_order import EdgeOrder, edge_order
+from irrepnet.ops.radial_table import FEWEST_KNOTS, MOST_KNOTS
 from irrepnet.ops.scatter import scatter_sum
 from irrepnet.ops.spherical_harmonics import spherical_harmonics
 
@@ -81,6 +83,12 @@ class ForceFieldConfig(BaseModel):
     radial_hidden: tuple[_Width, ...] = Field((32, 32), description="widths of the radial networks' hidden layers")
     readout_hidden: tuple[_Width, ...] = Field((16,), description="widths of the energy readout's hidden layers")
     envelope_power: int = Field(6, ge=2, description="power of the polynomial that takes edges to zero at the cutoff")
+    radial: Literal["exact", "table"] = Field(
+        "exact", description="radial networks: exact at every edge; table: a cubic spline through their values at knots"
+    )
+    radial_knots: int = Field(
+        512, ge=FEWEST_KNOTS, le=MOST_KNOTS, description="knots of the table, used where there are two edges per knot"
+    )
     avg_num_neighbors: PositiveFloat = Field(
         20.0, description="mean number of neighbours; sums are divided by its square root"
     )
@@ -149,6 +157,8 @@ class _Layer(nn.Module):
             num_basis=config.num_basis,
             radial_hidden=config.radial_hidden,
             envelope_power=config.envelope_power,
+            radial=config.radial,
+            radial_knots=config.radial_knots,
             avg_num_neighbors=config.avg_num_neighbors,
             backend=config.backend,
         )
@@ -156,9 +166,9 @@ class _Layer(nn.Module):
         self.irreps_out = self.gate.irreps_out
 
     def forward(
-        self, node_feats: Tensor, species: Tensor, edge_sh: Tensor, edge_len: Tensor, edges: EdgeOrder
+        self, node_feats: Tensor, species: Tensor, edge_sh: Tensor, edge_radial: EdgeRadial, edges: EdgeOrder
     ) -> Tensor:
-        messages = self.convolution(self.linear(node_feats), edge_sh, edge_len, edges)
+        messages = self.convolution(self.linear(node_feats), edge_sh, edge_radial, edges)
         return self.gate((messages + self.self_connection(node_feats, species)) * 0.5**0.5)
 
 
@@ -218,6 +228,11 @@ class ForceField(nn.Module):
     def cutoff(self) -> float:
         """Distance up to which a graph has to have edges, Å."""
         return self.config.cutoff
+
+    @property
+    def radial_networks(self) -> list[RadialNetwork]:
+        """That of each layer; they differ in their weights and in the number of functions."""
+        return [layer.convolution.radial for layer in self.layers]  # type: ignore[union-attr, misc]
 
     @property
     def dtype(self) -> torch.dtype:
@@ -283,9 +298,10 @@ class ForceField(nn.Module):
         edges = edge_order(edge_index, len(species))
         edge_len = edge_vec.norm(dim=1)
         edge_sh = spherical_harmonics(edge_vec / edge_len[:, None], self.config.lmax, backend=self.config.backend)
+        edge_radial = self.radial_networks[0].prepare(edge_len)  # the same for all layers
         feats = [self.embedding[species]]
         for layer in self.layers:
-            feats.append(layer(feats[-1], species, edge_sh, edge_len, edges))
+            feats.append(layer(feats[-1], species, edge_sh, edge_radial, edges))
         return feats[1:]
 
     def _edge_vectors(self, graph: Graph) -> Tensor:

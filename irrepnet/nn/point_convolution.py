@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from irrepnet.errors import ConfigError, ShapeError
-from irrepnet.nn.radial_network import RadialNetwork
+from irrepnet.nn.radial_network import EdgeRadial, RadialNetwork
 from irrepnet.nn.reach import require_reached
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.linear import Linear
@@ -40,6 +40,9 @@ class PointConvolution(nn.Module):
         num_basis: Number of Bessel functions under the radial network.
         radial_hidden: Widths of the radial network's hidden layers.
         envelope_power: Power of the polynomial envelope.
+        radial: "exact", the radial network at every edge, or "table", a spline through its values at knots; see
+            ``RadialNetwork``.
+        radial_knots: Number of knots of the table.
         avg_num_neighbors: The constant Z, the usual number of neighbours: it keeps sums at unit scale.
         backend: "auto" or "reference"; see ``ops.convolve``.
 
@@ -79,6 +82,8 @@ class PointConvolution(nn.Module):
         num_basis: int = 8,
         radial_hidden: Sequence[int] = (64, 64),
         envelope_power: int = 6,
+        radial: str = "exact",
+        radial_knots: int = 512,
         avg_num_neighbors: float = 1.0,
         backend: str = "auto",
     ) -> None:
@@ -99,6 +104,9 @@ class PointConvolution(nn.Module):
             hidden=radial_hidden,
             envelope_power=envelope_power,
             scale=self.avg_num_neighbors**-0.5,
+            radial=radial,
+            num_knots=radial_knots,
+            backend=backend,
         )
         self.linear = Linear(self.irreps_mid.simplify(), self.irreps_out)
 
@@ -115,7 +123,7 @@ class PointConvolution(nn.Module):
         self,
         node_feats: Tensor,
         edge_sh: Tensor,
-        edge_len: Tensor,
+        edge_len: Tensor | EdgeRadial,
         edges: Tensor | EdgeOrder,
         num_dst: int | None = None,
     ) -> Tensor:
@@ -125,7 +133,8 @@ class PointConvolution(nn.Module):
             node_feats: Features of the sources, shape ``[num_src, irreps_in.dim]``.
             edge_sh: Spherical harmonics of the edges' directions, normalisation "component", shape
                 ``[E, irreps_edge.dim]``.
-            edge_len: Lengths, shape ``[E]``, Å. Beyond the cutoff an edge adds nothing.
+            edge_len: Lengths, shape ``[E]``, Å; or what ``radial.prepare`` made of them once for all layers. Beyond the
+                cutoff an edge adds nothing.
             edges: ``edge_index [2, E]`` (sources above destinations, edges in any order), or an ``EdgeOrder`` made of
                 it once for all layers.
             num_dst: Number of destinations, where they are not the sources.
@@ -139,10 +148,11 @@ class PointConvolution(nn.Module):
             DataError: If an edge points outside the points.
         """
         order = as_edge_order(edges, node_feats.shape[0], num_dst)
-        if edge_len.shape != order.src.shape:
+        lengths = edge_len.edges[:, 0] if isinstance(edge_len, EdgeRadial) else edge_len
+        if lengths.shape != order.src.shape:
             raise ShapeError(
                 f"PointConvolution needs edge_len [E = {order.src.shape[0]}], one length per edge; "
-                f"got {list(edge_len.shape)}."
+                f"got {list(lengths.shape)}."
             )
         weights = self.radial(edge_len)  # [E, W]
         messages = convolve(

@@ -14,8 +14,12 @@ __getattr__, __dir__, __all__ = lazy_face(
         "convolve": "convolution",
         "edge_order": "edge_order",
         "library_status": "_backend",
+        "SplinePlaces": "radial_table",
+        "radial_table": "radial_table",
         "scatter_sum": "scatter",
         "spherical_harmonics": "spherical_harmonics",
+        "spline_matrix": "radial_table",
+        "spline_places": "radial_table",
         "tensor_product": "tensor_product",
     },
 )

@@ -31,6 +31,7 @@ KERNELS = {
     "spherical_harmonics": Kernels("spherical_harmonics", ("cpu", "cuda"), (torch.float32, torch.float64)),
     "tensor_product": Kernels("convolve", ("cpu", "cuda"), (torch.float32, torch.float64)),
     "convolve": Kernels("convolve", ("cpu", "cuda"), (torch.float32, torch.float64)),
+    "radial_table": Kernels("radial_table", ("cpu",), (torch.float32, torch.float64)),
     "linear": Kernels("linear", ("cpu",), (torch.float32, torch.float64)),
 }
 

@@ -13,6 +13,7 @@ one under ``torch.func.jvp``, ``jacfwd``, ``hessian`` or ``forward_ad``; trace i
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -119,7 +120,7 @@ class _Rules:
         args = _saved(ctx)
         if all(grad is None for grad in grads):
             return (None,) * len(args)
-        return self.formulas.vjp(ctx.needs_input_grad, grads, *args)
+        return self.formulas.vjp(_needed(ctx), grads, *args)
 
     def jvp(self, ctx: Any, *tangents: Tensor | None) -> Any:
         # PyTorch runs this rule with forward mode off, so an outer jvp would miss every plain operation in it and be
@@ -148,6 +149,21 @@ def _one_by_one(call: Op, derivatives: Mapping[int, Derivative]) -> Joint:
         return sum(terms[1:], terms[0]) if terms else None
 
     return Joint(vjp, jvp)
+
+
+def _needed(ctx: Any) -> tuple[bool, ...]:
+    """Return which gradients are asked for now: PyTorch's own flags say which could be.
+
+    Forces are a gradient with respect to edges alone; by those flags every kernel on the way would compute the
+    gradients of its weights too, to be thrown away.
+    """
+    needed = list(ctx.needs_input_grad)
+    for k, (node, _) in zip(ctx.slots, ctx.next_functions, strict=False):
+        if node is not None and needed[k]:
+            # It raises for a leaf that a gradient is asked of, and where the engine does not tell: then it is needed.
+            with contextlib.suppress(RuntimeError, AttributeError):
+                needed[k] = torch._C._will_engine_execute_node(node)
+    return tuple(needed)
 
 
 def _saved(ctx: Any) -> list[Any]:

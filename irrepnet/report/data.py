@@ -156,6 +156,7 @@ class ReportData:
         config: The configuration, nested dicts and lists of plain values.
         versions: Package -> version.
         backend: One sentence: which backend was active and why.
+        radial: One sentence: how the radial functions were computed, and how exactly.
         missing: Section (``"history"``, ``"parity"``, ``"rdfs"``, ``"dynamics"``, ``"checks"``) -> why it is not there.
 
     Example:
@@ -174,6 +175,7 @@ class ReportData:
     config: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
     backend: str = ""
+    radial: str = ""
     missing: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -251,6 +251,8 @@ def _configuration(data: ReportData) -> Iterator[Html]:
 
 def _software(data: ReportData) -> Iterator[Html]:
     yield paragraph(f"Backend: {data.backend or 'not given'}")
+    if data.radial:
+        yield paragraph(data.radial[0].upper() + data.radial[1:])
     if data.versions:
         yield table("Versions", ["package", "version"], ([name, str(each)] for name, each in data.versions.items()))
 

@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from scipy.interpolate import CubicSpline
 from torch.nn.functional import silu
 
 from irrepnet.errors import ConfigError, DtypeError, ShapeError
 from irrepnet.nn import BesselBasis, PolynomialEnvelope, RadialNetwork, second_moment_factor
+from irrepnet.nn.radial_network import table_error
 
 
 def test_equals_its_formula():
@@ -76,3 +78,57 @@ def test_errors():
         RadialNetwork(4.0, 3, hidden=(8, 0))
     with pytest.raises(ConfigError, match="cutoff needs a positive length"):
         RadialNetwork(-4.0, 3)
+    with pytest.raises(ConfigError, match=r"needs radial 'exact' or 'table'; got 'tabel'\. Did you mean 'table'"):
+        RadialNetwork(4.0, 3, radial="tabel")
+    with pytest.raises(ConfigError, match="a radial table needs 4 to 4096 knots; got 2"):
+        RadialNetwork(4.0, 3, radial="table", num_knots=2)
+
+
+def distances(num, cutoff=6.0, shortest=0.8):
+    """Lengths as in a liquid: uniform in the ball, but for what no bond is shorter than."""
+    random = torch.rand(num, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return (shortest**3 + (cutoff**3 - shortest**3) * random) ** (1 / 3)
+
+
+def test_a_table_is_a_spline_of_third_order():
+    torch.manual_seed(0)
+    network = RadialNetwork(6.0, 64)
+    coarse, middle, fine = (table_error(network, distances(20_000), knots) for knots in (256, 512, 1024))
+    assert coarse.value_max < 1e-3 and coarse.value_rms < 1e-5  # of the standard deviation
+    assert middle.value_max < 5e-5 and middle.value_rms < 6e-7
+    assert fine.value_max < 3e-6 and fine.value_rms < 4e-8
+    assert middle.slope_rms < 6e-5
+    assert 10 < coarse.value_rms / middle.value_rms < 30  # fourth order: 16
+    assert 5 < middle.slope_rms / fine.slope_rms < 15  # third: 8
+
+
+def test_a_table_gives_what_its_parts_say():
+    network = RadialNetwork(4.0, 5, hidden=(7,), radial="table", num_knots=40).double()
+    r = torch.linspace(0, 5, 100, dtype=torch.float64)
+    s = torch.linspace(0, 1, 40, dtype=torch.float64)  # where the knots are equidistant
+    exact = RadialNetwork(4.0, 5, hidden=(7,)).double()
+    exact.load_state_dict(network.state_dict())
+    exact.envelope.forward = torch.ones_like
+    spline = CubicSpline(s, exact(4 * s / (2 - s)).detach(), bc_type="not-a-knot")
+    expected = network.envelope(r)[:, None] * torch.from_numpy(spline(2 * r / (4 + r)))
+    torch.testing.assert_close(network(r), expected, rtol=0, atol=1e-10)
+    assert network(r[:80]).shape == (80, 5)
+    torch.testing.assert_close(network(r[:80]), exact(r[:80]) * network.envelope(r[:80])[:, None])  # too few edges
+
+
+def test_derivatives_through_a_table():
+    network = RadialNetwork(4.0, 2, num_basis=3, hidden=(4,), radial="table", num_knots=5).double()
+    r = (4.5 * torch.rand(11, dtype=torch.float64)).requires_grad_()
+    weights = [w.detach().requires_grad_() for w in network.weights]
+    f = lambda r, *w: torch.func.functional_call(network, {f"weights.{i}": v for i, v in enumerate(w)}, (r,))  # noqa: E731
+    assert torch.autograd.gradcheck(f, (r, *weights))
+    assert torch.autograd.gradgradcheck(f, (r, *weights))
+
+
+@pytest.mark.parametrize("radial", ["exact", "table"])
+def test_what_is_prepared_once_serves_all_networks_of_one_form(radial):
+    first, second = (RadialNetwork(4.0, n, radial=radial, num_knots=6) for n in (3, 9))
+    r = 4 * torch.rand(30)
+    prepared = first.prepare(r)
+    for network in (first, second):
+        assert torch.equal(network(prepared), network(r))

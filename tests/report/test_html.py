@@ -79,7 +79,13 @@ def test_key_numbers_come_first(page):
 
 
 def test_page_shows_config_versions_and_backend(page):
-    for words in ("irreps_hidden: 16x0e+16x1o", "steps: null", "2.13.0", "Backend: fused: the op library is loaded"):
+    for words in (
+        "irreps_hidden: 16x0e+16x1o",
+        "steps: null",
+        "2.13.0",
+        "Backend: fused: the op library is loaded",
+        "Radial: tables of 512 knots",
+    ):
         assert words in page.text
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from irrepnet.ops._constant import constant_when_compiled
 from irrepnet.ops.blocks import Block
-from irrepnet.ops.product_plan import ChannelwiseGroup, ProductPath, ProductPlan
+from irrepnet.ops.product_plan import ChannelwiseGroup, Coupling, ProductPath, ProductPlan
 
 __all__ = ["contract", "contraction_steps"]
 
@@ -20,6 +20,7 @@ __all__ = ["contract", "contraction_steps"]
 _OUTPUT = {"uvw": "zkw", "uvu": "zku", "uvv": "zkv", "uuw": "zkw", "uuu": "zku", "uvuv": "zkuv"}
 _WEIGHTS = {"uvw": "uvw", "uvu": "uv", "uvv": "uv", "uuw": "uw", "uuu": "u", "uvuv": "uv"}
 _PAIRS = {"uvu<v": "uuu", "u<vw": "uuw"}
+_MOST_PAIRS = 1024  # of channels u and v that are laid out for one product with their weights
 _NOMINAL_ROWS = 1000  # stands for the number of rows while a contraction is planned: large, whatever it will be
 
 
@@ -62,7 +63,10 @@ def contract(
         if not path.channelwise:
             dims = (path.in1.dim, path.in2.dim, path.out.dim)
             C = tables[start : start + math.prod(dims)].view(dims)
-            messages.append(((number,), _einsum(path, features((path.in1,)), y, C, path_weights[number])))
+            like_identity = _is_like_identity(plan.couplings[path.coupling])
+            messages.append(
+                ((number,), _message(path, features((path.in1,)), y, C, path_weights[number], like_identity))
+            )
             start += C.numel()
     return messages
 
@@ -88,10 +92,41 @@ def _scaled(message: Tensor, group: ChannelwiseGroup, path_weights: list[Tensor 
     return message * torch.cat(expanded, dim=-2)  # one product for the group: its derivatives are few, too
 
 
-def _einsum(path: ProductPath, x: Tensor, y: Tensor, C: Tensor, weights: Tensor | None) -> Tensor:
+def _connected(x: Tensor, y: Tensor, C: Tensor, weights: Tensor, like_identity: bool) -> Tensor:
+    """Return the message of a ``uvw`` path, ``[rows, k, w]``: all pairs of channels, then one product with the weights.
+
+    It is not the order of fewest operations, but that of few and large products.
+    """
+    if like_identity:
+        y = y * C[:1, :1, :1].flatten()
+        if C.shape[2] == 1 and C.shape[0] > 1:
+            pairs = (x.mT @ y.mT).flatten(1).unsqueeze(1)
+        else:
+            pairs = (x.contiguous().unsqueeze(3) * y.mT.contiguous().unsqueeze(2)).flatten(2)
+    else:
+        i, _, k = C.shape
+        matrices = (y @ C.transpose(0, 1).flatten(1)).unflatten(2, (i, k)).permute(0, 2, 3, 1)  # [rows, i, k, v]
+        pairs = (x.mT @ matrices.flatten(2)).unflatten(2, (k, -1)).transpose(1, 2).flatten(2)  # [rows, k, u * v]
+    W = weights.flatten(-3, -2)
+    # Two axes: PyTorch would make a small product of each row.
+    return pairs @ W if W.ndim == 3 else (pairs.contiguous().flatten(0, 1) @ W).unflatten(0, pairs.shape[:2])
+
+
+@constant_when_compiled
+def _is_like_identity(coupling: Coupling) -> bool:
+    """Return whether one factor or the product is a scalar, and C a multiple of the identity of the other two."""
+    n = max(coupling.dims)
+    if sorted(coupling.dims) != sorted((1, n, n)):
+        return False
+    return coupling.values == tuple(coupling.values[0] if a == b else 0.0 for a in range(n) for b in range(n))
+
+
+def _message(path: ProductPath, x: Tensor, y: Tensor, C: Tensor, weights: Tensor | None, like_identity: bool) -> Tensor:
     """Return the message of one path of any mode, ``[rows, component, channel]``."""
     y = y[:, path.in2.offset : path.in2.end].unflatten(1, (path.in2.mul, path.in2.dim))  # [rows, v, j]
     mode = path.mode
+    if mode == "uvw" and weights is not None and path.in1.mul * path.in2.mul <= _MOST_PAIRS:
+        return _connected(x, y, C, weights, like_identity)
     if mode in _PAIRS:
         u, v = torch.triu_indices(path.in1.mul, path.in2.mul, 1, device=x.device)
         x, y, mode = x.index_select(2, u), y.index_select(1, v), _PAIRS[mode]
