@@ -91,7 +91,7 @@ cuda: $(VENV)/.dev
 # Threads start at the sizes that are tested, and compilers and exporters, which only call the same kernels, are left out.
 SANITIZED := build/sanitize
 SANITIZED_TESTS := tests/ops/test_spherical_harmonics.py tests/ops/test_convolution.py tests/ops/test_tensor_product.py \
-  tests/ops/test_library_robustness.py
+  tests/ops/test_linear.py tests/ops/test_radial_table.py tests/ops/test_library_robustness.py
 sanitize: $(VENV)/.dev
 	@rm -rf $(SANITIZED); mkdir -p $(SANITIZED)
 	cp -r csrc irrepnet tests setup.py pyproject.toml README.md LICENSE MANIFEST.in $(SANITIZED)

@@ -297,7 +297,7 @@ class ForceField(nn.Module):
     def _features(self, species: Tensor, edge_index: Tensor, edge_vec: Tensor) -> list[Tensor]:
         edges = edge_order(edge_index, len(species))
         edge_len = edge_vec.norm(dim=1)
-        edge_sh = spherical_harmonics(edge_vec / edge_len[:, None], self.config.lmax, backend=self.config.backend)
+        edge_sh = spherical_harmonics(edge_vec, self.config.lmax, normalize=True, backend=self.config.backend)
         edge_radial = self.radial_networks[0].prepare(edge_len)  # the same for all layers
         feats = [self.embedding[species]]
         for layer in self.layers:

@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy_face(
         "RadialNetwork": "radial_network",
         "ScalarReadout": "pool",
         "SpeciesLinear": "species_linear",
+        "TensorProductConv": "tensor_product_conv",
         "second_moment_factor": "second_moment",
         "sum_pool": "pool",
     },

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from irrepnet.errors import ConfigError, ShapeError
 from irrepnet.nn.radial_network import EdgeRadial, RadialNetwork
 from irrepnet.nn.reach import require_reached
+from irrepnet.nn.tensor_product_conv import TensorProductConv
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.linear import Linear
-from irrepnet.o3.tensor_product import TensorProduct
-from irrepnet.ops.convolution import convolve
 from irrepnet.ops.edge_order import EdgeOrder, as_edge_order
 
 __all__ = ["PointConvolution"]
@@ -44,7 +43,7 @@ class PointConvolution(nn.Module):
             ``RadialNetwork``.
         radial_knots: Number of knots of the table.
         avg_num_neighbors: The constant Z, the usual number of neighbours: it keeps sums at unit scale.
-        backend: "auto" or "reference"; see ``ops.convolve``.
+        backend: "auto", "reference" or "fused"; see ``ops.convolve``.
 
     Attributes:
         irreps_mid: Irreps of the messages, one entry for each path, sorted.
@@ -93,9 +92,8 @@ class PointConvolution(nn.Module):
             raise ConfigError(
                 f"avg_num_neighbors needs a positive number; got {avg_num_neighbors}. Count edges / nodes."
             )
-        self.backend = backend
         self.avg_num_neighbors = float(avg_num_neighbors)
-        self.product = _every_path(self.irreps_in, self.irreps_edge, self.irreps_out)
+        self.product = _every_path(self.irreps_in, self.irreps_edge, self.irreps_out, backend)
         self.irreps_mid = self.product.irreps_out
         self.radial = RadialNetwork(
             cutoff,
@@ -155,17 +153,14 @@ class PointConvolution(nn.Module):
                 f"got {list(lengths.shape)}."
             )
         weights = self.radial(edge_len)  # [E, W]
-        messages = convolve(
-            node_feats, edge_sh, weights, order, self.product.plan, tables=self.product.tables, backend=self.backend
-        )  # [num_dst, irreps_mid.dim]
-        return self.linear(messages)
+        return self.linear(self.product(node_feats, edge_sh, weights, order, num_dst))
 
     def extra_repr(self) -> str:
         """Say in ``repr`` what becomes of what."""
         return f"{self.irreps_in} x {self.irreps_edge} -> {self.irreps_out} | {len(self.paths)} paths"
 
 
-def _every_path(irreps_in: Irreps, irreps_edge: Irreps, irreps_out: Irreps) -> TensorProduct:
+def _every_path(irreps_in: Irreps, irreps_edge: Irreps, irreps_out: Irreps, backend: str) -> TensorProductConv:
     """Return the product of features and edges, channel by channel, along every path to an irrep of the output."""
     wanted = {ir for mul, ir in irreps_out if mul}
     paths = []  # (irrep, entry of irreps_in, entry of irreps_edge)
@@ -181,4 +176,4 @@ def _every_path(irreps_in: Irreps, irreps_edge: Irreps, irreps_out: Irreps) -> T
     paths = sorted(path for path in paths if path[0] in wanted)
     irreps_mid = Irreps([(irreps_in[i].mul, ir) for ir, i, _ in paths])
     instructions = [(i, j, k, "uvu", True) for k, (_, i, j) in enumerate(paths)]
-    return TensorProduct(irreps_in, irreps_edge, irreps_mid, instructions, internal_weights=False, shared_weights=False)
+    return TensorProductConv(irreps_in, irreps_edge, irreps_mid, instructions, backend=backend)

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 
 import irrepnet.ops.convolution  # registers derivatives, as the next lines
 import irrepnet.ops.linear
+import irrepnet.ops.radial_table
 import irrepnet.ops.spherical_harmonics  # noqa: F401
 from irrepnet import o3
 from irrepnet.ops._backend import library_status
@@ -61,7 +62,16 @@ def linear_calls():
     }
 
 
-CALLS = {**harmonics_calls(), **convolution_calls(), **linear_calls()}
+def radial_table_calls():
+    b, row, table, g = torch.randn(ROWS, 4), torch.arange(ROWS) % 5, torch.randn(8, 6), torch.randn(ROWS, 6)
+    return {
+        "radial_table": (b, row, table),
+        "radial_table_gradient_b": (g, row, table),
+        "radial_table_gradient_table": (g, b, row, 8),
+    }
+
+
+CALLS = {**harmonics_calls(), **convolution_calls(), **linear_calls(), **radial_table_calls()}
 
 
 def call(name):
