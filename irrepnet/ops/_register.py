@@ -78,10 +78,16 @@ def register(
         return _unavailable
     op = getattr(torch.ops.irrepnet, name).default
 
-    def call(*args: Any) -> Tensor:
-        if torch.compiler.is_compiling() or not transforming():
+    def call(*args: Any) -> Any:
+        if torch.compiler.is_compiling():
             return op(*args)
-        return differentiable.apply(*_autocast(args))
+        if transforming():
+            return differentiable.apply(*_autocast(args))
+        # The dispatcher would reach the same rules through Python twice, at 10 us for each call.
+        if torch.is_grad_enabled() and any(isinstance(value, Tensor) and value.requires_grad for value in args):
+            return eager.apply(*_autocast(args))
+        with torch._C._AutoDispatchBelowAutograd():
+            return op(*args)
 
     rules = _Rules(derivatives if isinstance(derivatives, Joint) else _one_by_one(call, derivatives))
     rule = batch(call)
@@ -92,6 +98,15 @@ def register(
     members = {"forward": op, "setup_context": rules.save, "backward": rules.vjp, "jvp": rules.jvp, "vmap": batched}
     differentiable: Any = type(
         name, (torch.autograd.Function,), {key: staticmethod(value) for key, value in members.items()}
+    )
+
+    def forward(ctx: Any, *args: Any) -> Any:
+        rules.save(ctx, args, None)
+        with torch._C._AutoDispatchBelowAutograd():
+            return op(*args)
+
+    eager: Any = type(
+        name, (torch.autograd.Function,), {"forward": staticmethod(forward), "backward": staticmethod(rules.vjp)}
     )
 
     torch.library.register_fake(f"irrepnet::{name}", fake)

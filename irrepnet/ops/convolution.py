@@ -76,7 +76,8 @@ def convolve(
             raise ShapeError(
                 f"convolve needs {name} [{letter} = {needed}, {operand.shape[-1]}]; got {list(operand.shape)}."
             )
-    if choose(backend, "convolve", node_feats, edge_sh, weights, obstacle=fused_obstacle(plan)) == "fused":
+    obstacle = fused_obstacle(plan, node_feats.device)
+    if choose(backend, "convolve", node_feats, edge_sh, weights, obstacle=obstacle) == "fused":
         assert plan.panel_paths is not None
         panels = tables[plan.panel_offset :]
         edges = order.src, order.by_dst, order.dst_ptr

@@ -55,15 +55,17 @@ def tensor_product(
     """
     named = {"x": (x, plan.dim1), "y": (y, plan.dim2), "weights": (weights, plan.weight_numel)}
     x, y, weights, tables = check_operands("tensor_product", named, plan, tables)
-    if choose(backend, "tensor_product", x, y, weights, obstacle=fused_obstacle(plan)) == "fused":
+    if choose(backend, "tensor_product", x, y, weights, obstacle=fused_obstacle(plan, x.device)) == "fused":
         return _fused(x, y, weights, plan, tables)
     with without_autocast(x.device):
         return reference.tensor_product(x, y, weights, plan, tables)
 
 
-def fused_obstacle(plan: ProductPlan) -> str | None:
-    """Return why the fused kernels cannot serve a plan, or None."""
+def fused_obstacle(plan: ProductPlan, device: torch.device) -> str | None:
+    """Return why the fused kernels for a device cannot serve a plan, or None."""
     if plan.panel_paths is not None:
+        if device.type == "cuda" and any(path.mode == "uvw" for path in plan.paths):
+            return "its CUDA kernels have no weights that mix channels (mode uvw)"
         return None
     return "its plan has paths that are not channelwise (modes uvu, uvuv and uvw with one channel in the second factor)"
 
