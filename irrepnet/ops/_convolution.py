@@ -199,7 +199,9 @@ def _graphwise(count: int, rows: str) -> Any:
             if any(isinstance(dim, int) for dim in in_dims[count:]):
                 raise RuntimeError("convolve can be mapped over features and weights, not over edges or tables")
             edges = src.shape[0]
-            moved = [_flattened(f, dim, batch, edges) for f, dim in zip(features, in_dims[:count], strict=True)]
+            moved: list[Any] = [
+                _flattened(f, dim, batch, edges) for f, dim in zip(features, in_dims[:count], strict=True)
+            ]
             sources = moved[count - 3].shape[0] // batch
             step = torch.arange(batch, device=src.device).unsqueeze(1)
             order = (

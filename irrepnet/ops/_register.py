@@ -161,7 +161,8 @@ def _one_by_one(call: Op, derivatives: Mapping[int, Derivative]) -> Joint:
                 terms.append(call(*args[:k], tangents[k], *args[k + 1 :]))
             else:
                 terms.append(derivative.jvp(tangents[k], *args))
-        return sum(terms[1:], terms[0]) if terms else None
+        total: Any = sum(terms[1:], terms[0]) if terms else None
+        return total
 
     return Joint(vjp, jvp)
 

@@ -6,6 +6,7 @@ both are compared with an oracle that shares no code with either.
 """
 
 import warnings
+from typing import ClassVar
 
 import pytest
 import torch
@@ -33,7 +34,7 @@ class TwinTests:
 
     backends: tuple[str, ...] = ("reference", "fused")
     differentiable: tuple[int, ...] = (0,)  # positions of the inputs that may carry a gradient
-    constants: dict[str, tuple[int, ...]] = {}  # per kernel: positions of constants, which carry no gradient
+    constants: ClassVar[dict[str, tuple[int, ...]]] = {}  # per kernel: positions of constants, which carry no gradient
     dynamic: tuple[dict[int, str] | None, ...] = ({0: "rows"},)  # per input: axes whose size export leaves open
 
     def op(self, *inputs: Tensor, backend: str) -> Tensor:
