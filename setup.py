@@ -17,6 +17,7 @@ import json
 import os
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -117,6 +118,17 @@ class BuildLibrary(build_ext):
             self.cuda_reason = "its build found no nvcc on PATH nor in CUDA_HOME"
             return False
         return True
+
+    def build_extensions(self):
+        """Compile the sources of a library side by side: one takes as long as all the others."""
+        one_by_one = self.compiler.compile
+
+        def side_by_side(sources, **options):
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                return [made for (made,) in pool.map(lambda source: one_by_one([source], **options), sources)]
+
+        self.compiler.compile = side_by_side
+        super().build_extensions()
 
     def build_extension(self, extension):
         """Build one library. That of CUDA may fail: the CPU kernels serve without it."""

@@ -121,6 +121,7 @@ def test_a_required_extension_that_fails_is_an_error(tree):
     assert "IRREPNET_REQUIRE_EXT is set, but irrepnet has no op library: its build failed" in process.stderr
 
 
+@pytest.mark.timeout(900)  # it compiles all kernels
 @pytest.mark.skipif(not (shutil.which("c++") or shutil.which("g++")), reason="needs a C++ compiler")
 def test_with_extension_then_without(tree, tmp_path):
     """One Python-free library for every Python; a later build without it takes nothing over from this one."""
