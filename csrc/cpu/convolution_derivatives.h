@@ -180,17 +180,19 @@ struct Derivatives {
           multiply<Wide, Narrow>(in, at.x, dM, to.dims, +room.dt, +room.lent);
         }
         const T* t = second ? +room.dt : +room.t;
+        const T *W_next = ops.w.at(batch.next[n]) + path.weights, *dW_next = ops.dw.at(batch.next[n]) + path.weights;
         with_dims<Narrow>(to.dims, [&](auto rows) IRREPNET_LAMBDA {
           constexpr int K = decltype(rows)::value;
-          mix_back<K, Narrow>(g, to.stride, in.mul, W, to.mul, ops.w.end, to.dims, +room.gt, in.stride, lent);
+          mix_back<K, Narrow>(g, to.stride, in.mul, W, to.mul, ops.w.end, W_next, to.dims, +room.gt, in.stride, lent);
           if (at.gw) {
             T* gW = at.gw + path.weights;
-            mix_weights<K, Narrow>(t, in.stride, in.mul, g, to.stride, to.mul, to.dims, ops.gw_step == 0, gW);
+            T* next = ops.gw + batch.next[n] * ops.gw_step + path.weights;
+            mix_weights<K, Narrow>(t, in.stride, in.mul, g, to.stride, to.mul, to.dims, ops.gw_step == 0, gW, next);
           }
           if constexpr (second) {
-            mix_back<K, Narrow>(g, to.stride, in.mul, dW, to.mul, ops.dw.end, to.dims, +room.dgt, in.stride, lent);
-            mix<K, Narrow>(+room.dt, in.stride, in.mul, W, to.mul, ops.w.end, to.dims, sums, to.stride, lent);
-            mix<K, Narrow>(+room.t, in.stride, in.mul, dW, to.mul, ops.dw.end, to.dims, sums, to.stride, lent);
+            mix_back<K, Narrow>(g, to.stride, in.mul, dW, to.mul, ops.dw.end, dW_next, to.dims, +room.dgt, in.stride, lent);
+            mix<K, Narrow>(+room.dt, in.stride, in.mul, W, to.mul, ops.w.end, W_next, to.dims, sums, to.stride, lent);
+            mix<K, Narrow>(+room.t, in.stride, in.mul, dW, to.mul, ops.dw.end, dW_next, to.dims, sums, to.stride, lent);
           }
         });
         for (int term = 0; term < (second ? 2 : 1); ++term) {  // M and dgt, then dM and gt

@@ -13,9 +13,10 @@ ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build" / "cuda"
 HOME = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH")
 NVCC = shutil.which("nvcc", path=str(Path(HOME, "bin"))) if HOME else shutil.which("nvcc")
-pytestmark = pytest.mark.skipif(
-    NVCC is None, reason="found no nvcc on PATH nor in CUDA_HOME: the .cu files are not compiled"
-)
+pytestmark = [
+    pytest.mark.skipif(NVCC is None, reason="found no nvcc on PATH nor in CUDA_HOME: the .cu files are not compiled"),
+    pytest.mark.timeout(900),  # the first test compiles them for three targets
+]
 
 LOAD = """
 import ctypes, sys, torch

@@ -22,6 +22,9 @@ COMPILER = shutil.which("c++") or shutil.which("g++")
 DTYPES = tuple(TOLERANCE)
 
 
+pytestmark = pytest.mark.timeout(900)  # the first test compiles the kernels
+
+
 @pytest.fixture(scope="session")
 def emulated(tmp_path_factory):
     """The ops of a library whose CUDA kernels are emulated, under a name of its own."""
