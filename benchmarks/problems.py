@@ -111,9 +111,9 @@ class Problem:
         operands = nodes * plan.dim1 + edges * (plan.dim2 + plan.weight_numel)
         out = nodes * plan.dim_out
         moved = [operands + out, 2 * operands + out, 3 * operands + 2 * out]
-        # The arithmetic is that of products with the matrices M = C Y. Forward: M x. Backward: M^T g, which serves x and
-        # w, and the outer product of x and g for Y. Second: M^T g and dM^T g, M and dM times features for the cotangent,
-        # and one outer product.
+        # The arithmetic is that of products with the matrices M = C Y. Forward: M x. Backward: M^T g, which serves x
+        # and w, and the outer product of x and g for Y. Second: M^T g and dM^T g, M and dM times features for the
+        # cotangent, and one outer product.
         products = [1, 2, 5]
         last = PASSES.index(which) + 1
         return Cost(size * sum(moved[:last]), edges * self.flops_per_edge * sum(products[:last]))

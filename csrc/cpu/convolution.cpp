@@ -49,8 +49,11 @@ struct Call {
     }
     bool fits = edges.dst_ptr[0] == 0 && edges.dst_ptr[edges.destinations] == edges.count;
     for (int64_t n = 0; n < edges.destinations; ++n) fits &= edges.dst_ptr[n] <= edges.dst_ptr[n + 1];
-    for (int64_t e = 0; e < edges.count; ++e) {
-      fits &= edges.src[e] >= 0 && edges.src[e] < edges.sources && edges.by_dst[e] >= 0 && edges.by_dst[e] < edges.count;
+    std::vector<bool> seen(edges.count);
+    for (int64_t n = 0; n < edges.count && fits; ++n) {
+      const int64_t e = edges.by_dst[n];
+      fits = e >= 0 && e < edges.count && !seen[e] && edges.src[n] >= 0 && edges.src[n] < edges.sources;
+      if (fits) seen[e] = true;
     }
     needs(fits, "an EdgeOrder made by edge_order for these tensors");
   }
@@ -188,16 +191,17 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> derivatives(const Call<T>& call, cons
   const ConvolutionPlan<T>& plan = call.plan;
   const auto tasks = plan.tasks();
   const int64_t count = static_cast<int64_t>(tasks.size());
-  const Tensor x = *call.padded(call.x), none = call.zeros({0});
+  const Tensor x = *call.padded(call.x);
+  const auto none = [&] { return call.zeros({0}); };
   const auto dx_padded = call.padded(dx);
   const Tensor zeros = call.zeros({std::max({plan.dim_x, plan.dim_y, plan.weight_numel}) + kPad<T>});
-  Tensor dout = second && needs.out ? call.zeros({edges.destinations, plan.columns_out}) : none;
-  Tensor gx = needs.gx ? call.zeros({edges.sources, plan.dim_x}) : none;
-  Tensor gy = needs.gy ? call.zeros({count, edges.count, plan.dim_y}) : none;
+  Tensor dout = second && needs.out ? call.zeros({edges.destinations, plan.columns_out}) : none();
+  Tensor gx = needs.gx ? call.zeros({edges.sources, plan.dim_x}) : none();
+  Tensor gy = needs.gy ? call.zeros({count, edges.count, plan.dim_y}) : none();
   std::vector<int64_t> w_sizes;
   if (call.w) w_sizes.assign(call.w->sizes().begin(), call.w->sizes().end());
   const bool fills = call.w && call.w->dim() == 2 && plan.fills_weights();  // else sums begin at zero
-  Tensor gw = !needs.gw || !call.w ? none : fills ? call.empty(w_sizes) : call.zeros(w_sizes);
+  Tensor gw = !needs.gw || !call.w ? none() : fills ? call.empty(w_sizes) : call.zeros(w_sizes);
   const auto pointer = [](bool wanted, Tensor& tensor) { return wanted ? tensor.mutable_data_ptr<T>() : nullptr; };
   const Operands<T> operands{
       x.const_data_ptr<T>(), dx_padded ? dx_padded->template const_data_ptr<T>() : nullptr,

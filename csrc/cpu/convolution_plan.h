@@ -64,12 +64,17 @@ struct ConvolutionPlan {
     const T* table = tables.const_data_ptr<T>();
     int64_t left = tables.numel();
     for (size_t n = 0; n < ints.size(); n += kPathInts) {
+      // Small enough for sums and products of two; then within the tensors.
+      constexpr int64_t most = int64_t(1) << 31, most_dims_of_one = int64_t(1) << 10;
       const int64_t *p = ints.data() + n, mul = p[1], in = p[2], y = p[4], rows = p[6], mul_out = p[8];
+      bool fits = *std::min_element(p, p + kPathInts) >= -2 && *std::max_element(p, p + kPathInts) < most;
+      fits = fits && mul > 0 && mul_out >= 0 && std::min({in, y, rows}) > 0 && std::max({in, y, rows}) < most_dims_of_one;
+      STD_TORCH_CHECK(fits, op, " needs paths within its tensors; path ", n / kPathInts, " is not.");
       const bool mixes = mul_out > 0;
       const int64_t channels_out = mixes ? mul_out : mul, weights = mixes ? mul * mul_out : mul, numel = y * rows * in;
-      bool fits = mul > 0 && in > 0 && y > 0 && rows > 0 && mul_out >= 0 && numel <= left && p[7] >= (mixes ? 0 : -2);
-      fits = fits && p[0] >= 0 && p[0] + mul * in <= columns_x && p[3] >= 0 && p[3] + y <= dim_y;
-      fits = fits && p[5] >= 0 && p[5] + channels_out * rows <= columns_out && (p[7] < 0 || p[7] + weights <= weight_numel);
+      fits = numel <= left && p[7] >= (mixes ? 0 : -2) && p[0] >= 0 && p[0] + mul * in <= columns_x && p[3] >= 0;
+      fits = fits && p[3] + y <= dim_y && p[5] >= 0 && p[5] + channels_out * rows <= columns_out;
+      fits = fits && (p[7] < 0 || p[7] + weights <= weight_numel);
       STD_TORCH_CHECK(fits, op, " needs paths within its tensors; path ", n / kPathInts, " is not.");
       table += numel;
       left -= numel;
@@ -84,6 +89,16 @@ struct ConvolutionPlan {
       largest_matrix = std::max(largest_matrix, size);
       widest = std::max({widest, ins[block].stride, outs[out].stride});
     }
+    std::vector<Span> spans;
+    for (const ChannelBlock& b : ins) spans.push_back({b.column, b.column + b.mul * b.dims});
+    check_apart(op, spans);
+    for (const ChannelBlock& b : outs) spans.push_back({b.column, b.column + b.mul * b.dims});
+    check_apart(op, spans);
+    for (const Path& p : paths) {
+      const int64_t numel = ins[p.block].mul * (p.mixes ? outs[p.out].mul : 1);
+      if (p.weights >= 0) spans.push_back({p.weights, p.weights + numel});
+    }
+    check_apart(op, spans);
     std::stable_sort(paths.begin(), paths.end(), [](const Path& a, const Path& b) { return a.block < b.block; });
     first.assign(ins.size() + 1, 0);
     for (const Path& path : paths) ++first[path.block + 1];
@@ -161,6 +176,19 @@ struct ConvolutionPlan {
   }
 
  private:
+  struct Span {
+    int64_t begin, end;
+  };
+
+  // Tasks write to blocks and weights without asking one another.
+  static void check_apart(const char* op, std::vector<Span>& spans) {
+    std::sort(spans.begin(), spans.end(), [](const Span& a, const Span& b) { return a.begin < b.begin; });
+    for (size_t n = 1; n < spans.size(); ++n) {
+      STD_TORCH_CHECK(spans[n - 1].end <= spans[n].begin, op, " needs blocks, and weights of paths, that lie apart.");
+    }
+    spans.clear();
+  }
+
   // Lists the nonzero entries table[a * step_a + b * step_b], for each a in turn; returns where their begins are.
   int64_t add_terms(const T* table, int64_t count_a, int64_t step_a, int64_t count_b, int64_t step_b) {
     const int64_t here = static_cast<int64_t>(begins.size());

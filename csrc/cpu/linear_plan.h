@@ -37,7 +37,9 @@ struct Plan {
     for (size_t n = 0; n < scales.size(); ++n) {
       const int64_t* v = plan.data() + 3 + 6 * n;
       Path p{v[0], v[1], v[2], v[3], v[4], v[5], v[3], 1, scales[n]};
-      const bool fits = *std::min_element(v, v + 6) >= 0 && p.dim > 0 && p.in + p.mul_in * p.dim <= dim_in &&
+      constexpr int64_t most = int64_t(1) << 30;  // sums and products of two stay in range
+      const bool fits = *std::min_element(v, v + 6) >= 0 && *std::max_element(v, v + 6) < most && p.dim > 0 &&
+                        p.mul_in > 0 && p.mul_out > 0 && p.in + p.mul_in * p.dim <= dim_in &&
                         p.out + p.mul_out * p.dim <= dim_out && p.weights + p.mul_in * p.mul_out <= numel;
       STD_TORCH_CHECK(fits, op, " got a plan whose path ", n, " lies outside its tensors.");
       work += p.mul_in * p.mul_out * p.dim;
@@ -49,6 +51,11 @@ struct Plan {
       STD_TORCH_CHECK(group->mul == p.mul_out && group->dim == p.dim, op, " got a plan with overlapping blocks.");
       group->paths.push_back(p);
       for (int64_t u = 0; u < p.mul_in; ++u) group->columns.push_back(p.in + u * p.dim);
+    }
+    std::sort(groups.begin(), groups.end(), [](const Group& a, const Group& b) { return a.out < b.out; });
+    for (size_t n = 1; n < groups.size(); ++n) {
+      const Group& before = groups[n - 1];
+      STD_TORCH_CHECK(before.out + before.mul * before.dim <= groups[n].out, op, " got a plan with overlapping blocks.");
     }
     if (transposed) std::swap(dim_in, dim_out);
   }

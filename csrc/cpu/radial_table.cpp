@@ -171,7 +171,7 @@ Tensor checked_row(const char* op, const Tensor& row, int64_t edges, int64_t tab
   const Tensor rows = torch::stable::contiguous(row);
   const int64_t* const data = rows.const_data_ptr<int64_t>();
   for (int64_t e = 0; e < edges; ++e) {
-    STD_TORCH_CHECK(data[e] >= 0 && data[e] + kRows <= table_rows,
+    STD_TORCH_CHECK(data[e] >= 0 && data[e] <= table_rows - kRows,
                     op, " needs row in 0..", table_rows - kRows, "; got ", data[e], " at edge ", e, ".");
   }
   return rows;

@@ -51,7 +51,7 @@ IRREPNET_INLINE void turn(
       turn_tile(from + r * from_stride + c, from_stride, to + c * to_stride + r, to_stride);
     }
     for (; c < columns; ++c) {
-      for (int k = r; k < r + tile; ++k) to[c * to_stride + k] = from[k * from_stride + c];
+      for (int64_t k = r; k < r + tile; ++k) to[c * to_stride + k] = from[k * from_stride + c];
     }
   }
   for (; r < rows; ++r) {

@@ -5,6 +5,7 @@
 #include <new>
 #if defined(__linux__)
 #include <sys/mman.h>
+#include <unistd.h>
 #endif
 
 namespace irrepnet {
@@ -13,7 +14,7 @@ namespace irrepnet {
 // long as filling it. Where the system cannot, nothing changes.
 inline void prefer_large_pages(void* data, int64_t bytes) {
 #if defined(__linux__)
-  constexpr uintptr_t page = 4096;
+  static const uintptr_t page = sysconf(_SC_PAGESIZE);
   const uintptr_t begin = (reinterpret_cast<uintptr_t>(data) + page - 1) / page * page;
   const uintptr_t end = (reinterpret_cast<uintptr_t>(data) + bytes) / page * page;
   if (bytes >= int64_t(4) << 20) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);

@@ -246,7 +246,7 @@ Tensor checked(const char* op, const char* name, const Tensor& tensor, int64_t d
 }
 
 int64_t checked_dim(const char* op, int64_t lmax) {
-  STD_TORCH_CHECK(lmax >= 0, op, " needs lmax >= 0; got lmax = ", lmax, ".");
+  STD_TORCH_CHECK(lmax >= 0 && lmax <= 10000, op, " needs lmax from 0 to 10000; got lmax = ", lmax, ".");
   return harmonics_dim(lmax);
 }
 

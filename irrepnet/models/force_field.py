@@ -148,7 +148,7 @@ class _Layer(nn.Module):
             gated,
             second_moment="exact",
         )
-        self.linear = Linear(irreps_in, irreps_in)
+        self.linear = Linear(irreps_in, irreps_in, backend=config.backend)
         self.convolution = PointConvolution(
             irreps_in,
             Irreps.spherical_harmonics(config.lmax),
@@ -162,7 +162,9 @@ class _Layer(nn.Module):
             avg_num_neighbors=config.avg_num_neighbors,
             backend=config.backend,
         )
-        self.self_connection = SpeciesLinear(irreps_in, self.gate.irreps_in, len(config.species), unreached="zero")
+        self.self_connection = SpeciesLinear(
+            irreps_in, self.gate.irreps_in, len(config.species), unreached="zero", backend=config.backend
+        )
         self.irreps_out = self.gate.irreps_out
 
     def forward(

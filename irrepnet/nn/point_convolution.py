@@ -106,7 +106,7 @@ class PointConvolution(nn.Module):
             num_knots=radial_knots,
             backend=backend,
         )
-        self.linear = Linear(self.irreps_mid.simplify(), self.irreps_out)
+        self.linear = Linear(self.irreps_mid.simplify(), self.irreps_out, backend=backend)
 
     @property
     def paths(self) -> list[tuple[str, str, str]]:

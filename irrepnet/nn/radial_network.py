@@ -16,6 +16,7 @@ from irrepnet.errors import ConfigError, DtypeError, ShapeError, did_you_mean
 from irrepnet.nn.envelope import PolynomialEnvelope
 from irrepnet.nn.radial_basis import BesselBasis
 from irrepnet.nn.second_moment import second_moment_factor
+from irrepnet.ops._autocast import without_autocast
 from irrepnet.ops.radial_table import check_num_knots, radial_table, spline_matrix, spline_places
 
 __all__ = ["EdgeRadial", "RadialNetwork", "TableError", "table_error", "table_pays"]
@@ -31,11 +32,17 @@ class EdgeRadial(NamedTuple):
             ``[E, 4]``.
         envelope: ``[E, 1]``; None where a table is read.
         row: First row of the table that each edge reads, ``[E]``; None where the network itself is evaluated.
+        num_knots: Of the table; None without.
+
+    Example:
+        >>> RadialNetwork(4.0, 16, num_basis=8).prepare(torch.tensor([1.0, 2.0])).edges.shape
+        torch.Size([2, 8])
     """
 
     edges: Tensor
     envelope: Tensor | None
     row: Tensor | None
+    num_knots: int | None
 
 
 class TableError(NamedTuple):
@@ -64,7 +71,7 @@ class RadialNetwork(nn.Module):
     With ``radial="table"`` the MLP is evaluated at knots from 0 to the cutoff, and edges read a cubic spline that
     goes through its values: then *the spline* times u is what is learned and differentiated, so forces remain the exact
     gradient of an energy whose second derivatives are continuous. It is many times less work where there are many edges
-    for each knot; where there are no more than two the MLP itself is evaluated at the edges.
+    for each knot, see :func:`table_pays`.
 
     Args:
         cutoff: Length at which value, slope and curvature of w reach zero, Å.
@@ -138,8 +145,15 @@ class RadialNetwork(nn.Module):
         Raises:
             ShapeError: If ``edge_len`` is not ``[E]``.
             DtypeError: If lengths and weights differ in dtype.
+            ConfigError: If they were prepared for another table, or for none.
         """
         radial = edge_len if isinstance(edge_len, EdgeRadial) else self.prepare(edge_len)
+        own = self.num_knots if self.radial == "table" else None
+        if radial.num_knots != own and not (self.knot_basis is not None and radial.num_knots is None):
+            raise ConfigError(
+                f"RadialNetwork with radial={self.radial!r} and {self.num_knots} knots needs lengths prepared for the "
+                f"same; got some for {radial.num_knots or 'no'} knots. Call its own prepare(edge_len)."
+            )
         if radial.row is not None:
             return radial_table(radial.edges, radial.row, self.table(), backend=self.backend)
         assert radial.envelope is not None
@@ -147,7 +161,7 @@ class RadialNetwork(nn.Module):
         return (self._hidden(radial.edges) * radial.envelope) @ (self.weights[-1] * self._factors[-1])
 
     def prepare(self, edge_len: Tensor) -> EdgeRadial:
-        """Compute what depends on the lengths only, and choose between table and network.
+        """Compute what depends on the lengths only.
 
         Args:
             edge_len: Lengths >= 0, shape ``[E]``, Å.
@@ -163,25 +177,25 @@ class RadialNetwork(nn.Module):
                 f"RadialNetwork needs edge_len and weights of one dtype; got edge_len {str(edge_len.dtype)[6:]}, "
                 f"weights {str(self.weights[0].dtype)[6:]}. Move them with .to(...)."
             )
-        if self.radial == "exact" or not table_pays(self.num_knots, edge_len.shape[0]):
-            return self._prepared(edge_len, "exact")
-        return self._prepared(edge_len, "table")
+        return self._prepared(edge_len, self.radial)
 
     def _prepared(self, edge_len: Tensor, kind: str) -> EdgeRadial:
         envelope = self.envelope(edge_len).unsqueeze(-1)  # [E, 1]
         if kind == "exact":
-            return EdgeRadial(self.basis(edge_len), envelope, None)
+            return EdgeRadial(self.basis(edge_len), envelope, None, None)
         # Knots lie twice as dense at length 0 and half as dense at the cutoff as equidistant ones would: the Bessel
         # functions grow as 1/r, and the error with them. That takes a factor of 3 to 5 off it.
         x = edge_len.clamp(max=self.basis.cutoff) / self.basis.cutoff
         places = spline_places(2 * x / (1 + x), 1.0, self.num_knots)
-        return EdgeRadial(places.b * envelope, None, places.row)
+        return EdgeRadial(places.b * envelope, None, places.row, self.num_knots)
 
     def table(self) -> Tensor:
         """Return the table of the MLP, shape ``[num_knots + 2, num_out]``, for ``radial="table"``."""
         assert self.knot_basis is not None and self.spline is not None, "an exact network has no table"
-        # The last map is linear, so the spline may be found before it, where there are fewer columns.
-        return (self.spline @ self._hidden(self.knot_basis)) @ (self.weights[-1] * self._factors[-1])
+        # The last map is linear, so the spline may be found before it, where there are fewer columns. Autocast would
+        # round it off: it is a few hundred rows, whatever the graph.
+        with without_autocast(self.weights[0].device):
+            return (self.spline @ self._hidden(self.knot_basis)) @ (self.weights[-1] * self._factors[-1])
 
     def _hidden(self, x: Tensor) -> Tensor:
         *first, _ = zip(self.weights, self._factors, strict=True)  # a slice of a ParameterList would be a new module
@@ -210,7 +224,7 @@ class RadialNetwork(nn.Module):
         return widths if self.radial == "exact" else f"{widths} | table of {self.num_knots} knots"
 
 
-def table_pays(num_knots: int, num_edges: int) -> bool:
+def table_pays(num_knots: int, num_edges: float) -> bool:
     """Return whether reading a table is less work than evaluating the network at the edges.
 
     Example:

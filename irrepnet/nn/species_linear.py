@@ -30,6 +30,7 @@ class SpeciesLinear(nn.Module):
         num_species: Number of species.
         unreached: What to do about irreps of the output that the input does not hold: ``"error"``, or ``"zero"`` where
             the result is added to something that fills them.
+        backend: "auto", "reference" or "fused"; see ``ops.linear``.
 
     Attributes:
         weight: Parameter, shape ``[num_species, weight_numel]``, N(0, 1) at first; each row as in ``o3.Linear``.
@@ -44,8 +45,11 @@ class SpeciesLinear(nn.Module):
         torch.Size([3, 28])
     """
 
-    def __init__(self, irreps_in: Any, irreps_out: Any, num_species: int, *, unreached: str = "error") -> None:
+    def __init__(
+        self, irreps_in: Any, irreps_out: Any, num_species: int, *, unreached: str = "error", backend: str = "auto"
+    ) -> None:
         super().__init__()
+        self.backend = backend
         self.irreps_in, self.irreps_out, self.num_species = Irreps(irreps_in), Irreps(irreps_out), num_species
         if isinstance(num_species, bool) or not isinstance(num_species, int) or num_species < 1:
             raise ConfigError(f"SpeciesLinear needs an integer num_species >= 1; got {num_species!r}.")
@@ -82,7 +86,7 @@ class SpeciesLinear(nn.Module):
                 f"SpeciesLinear needs node_feats [N, {self.irreps_in.dim}] and species [N]; "
                 f"got {list(node_feats.shape)} and {list(species.shape)}."
             )
-        return mix_channels(node_feats, self.weight, self._plan, species)
+        return mix_channels(node_feats, self.weight, self._plan, species, backend=self.backend)
 
     def extra_repr(self) -> str:
         """Say in ``repr`` what becomes of what."""

@@ -61,8 +61,15 @@ class TensorProductConv(TensorProduct):
         *,
         backend: str = "auto",
     ) -> None:
-        super().__init__(irreps_in, irreps_edge, irreps_out, instructions, internal_weights=False, shared_weights=False)
-        self.backend = backend
+        super().__init__(
+            irreps_in,
+            irreps_edge,
+            irreps_out,
+            instructions,
+            internal_weights=False,
+            shared_weights=False,
+            backend=backend,
+        )
 
     def forward(  # type: ignore[override]  # the same product, on a graph
         self,

@@ -53,6 +53,7 @@ class Linear(WeightedMap):
         instructions: Pairs ``(i_in, i_out)`` of entries of the same irrep; all by default.
         biases: Whether to add a bias to every ``0e``, or one bool for each entry of the output.
         path_normalization: "element" (n counts all terms) or "path" (each pair counts the same).
+        backend: "auto", "reference" or "fused"; see ``ops.linear``.
         _optimize_einsums: Means nothing here; leave it at None.
 
     Attributes:
@@ -88,6 +89,7 @@ class Linear(WeightedMap):
         instructions: Sequence[tuple[int, int]] | None = None,
         biases: bool | Sequence[bool] = False,
         path_normalization: str = "element",
+        backend: str = "auto",
         _optimize_einsums: bool | None = None,
     ) -> None:
         only_default(_optimize_einsums=(_optimize_einsums, None))
@@ -106,7 +108,7 @@ class Linear(WeightedMap):
         )
         self.instructions: list[LinearInstruction]
         self.irreps_in, self.irreps_out = irreps_in, irreps_out
-        self.f_in, self.f_out = f_in, f_out
+        self.f_in, self.f_out, self.backend = f_in, f_out, backend
         self.bias_numel = sum(irreps_out[i].mul for i in with_bias)
         own_bias = self.internal_weights and self.bias_numel > 0
         shape = (*self._weight_prefix[1:], self.bias_numel)
@@ -162,7 +164,7 @@ class Linear(WeightedMap):
             weights = weights.flatten()
         if features.ndim != 2 or self.f_in is not None:
             features = features.reshape(math.prod(batch), self.plan.dim_in)
-        out = mix_channels(features, weights, self.plan)
+        out = mix_channels(features, weights, self.plan, backend=self.backend)
         if self.bias_numel > 0:
             out = out + self._bias_columns(self._bias(bias, features, batch).to(out.dtype))
         return out if len(batch) == 1 and self.f_out is None else out.reshape(*batch, *self._shape_out)
@@ -212,7 +214,9 @@ class Linear(WeightedMap):
         return f"{self._name()}({self.irreps_in} -> {self.irreps_out} | {numel} weights{biases}{missing})"
 
 
-def mix_channels(features: Tensor, weights: Tensor, plan: LinearPlan, species: Tensor | None = None) -> Tensor:
+def mix_channels(
+    features: Tensor, weights: Tensor, plan: LinearPlan, species: Tensor | None = None, *, backend: str = "auto"
+) -> Tensor:
     """Compute ``irrepnet.ops.linear``, under autocast in its dtype as all layers do; the op would keep float32.
 
     Args:
@@ -220,6 +224,7 @@ def mix_channels(features: Tensor, weights: Tensor, plan: LinearPlan, species: T
         weights: Shape ``[weight_numel]`` or ``[Z, weight_numel]``, or ``[S, weight_numel]`` with species.
         plan: The map.
         species: Shape ``[Z]``.
+        backend: As for the op.
 
     Raises:
         ShapeError: If a shape does not fit.
@@ -230,8 +235,9 @@ def mix_channels(features: Tensor, weights: Tensor, plan: LinearPlan, species: T
         >>> mix_channels(torch.ones(4, 6), linear.weight, linear.plan).shape
         torch.Size([4, 3])
     """
-    compute = reference.linear if autocasting(features.device) else linear
-    return compute(features, weights, plan, species)
+    if autocasting(features.device):
+        return reference.linear(features, weights, plan, species)
+    return linear(features, weights, plan, species, backend=backend)
 
 
 def _paths(

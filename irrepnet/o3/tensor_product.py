@@ -46,6 +46,7 @@ class TensorProduct(WeightedMap):
         normalization: Old name of ``irrep_normalization``, deprecated as in e3nn.
         _specialized_code: Means nothing here; leave it at None.
         _optimize_einsums: Means nothing here; leave it at None.
+        backend: "auto", "reference" or "fused"; see ``ops.tensor_product``.
 
     Raises:
         IrrepsError: If irreps or a path are not valid: the message names the path and what is allowed.
@@ -81,6 +82,8 @@ class TensorProduct(WeightedMap):
         normalization: str | None = None,
         _specialized_code: bool | None = None,
         _optimize_einsums: bool | None = None,
+        *,
+        backend: str = "auto",
     ) -> None:
         only_default(
             compile_left_right=(compile_left_right, True),
@@ -113,6 +116,7 @@ class TensorProduct(WeightedMap):
         )
         self.instructions: list[Instruction]
         self.irreps_in1, self.irreps_in2, self.irreps_out = irreps
+        self.backend = backend
         self.plan = product_plan(*irreps, paths)
         self.register_buffer("tables", self.plan.tables(torch.get_default_dtype()), persistent=False)
         mask = output_mask(self.irreps_out, paths, like=torch.empty(0))
@@ -142,7 +146,7 @@ class TensorProduct(WeightedMap):
                     f"got {name} {list(operand.shape)}."
                 )
         weights = self._weights(weight) if self.weight_numel > 0 else None
-        return tensor_product(x, y, weights, self.plan, tables=self.tables)
+        return tensor_product(x, y, weights, self.plan, tables=self.tables, backend=self.backend)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> TensorProduct:
         """Move parameters, and make constants anew: casts would round the tables, ``to_empty`` leaves no values."""

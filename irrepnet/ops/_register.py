@@ -83,6 +83,9 @@ def register(
             return op(*args)
         if transforming():
             return differentiable.apply(*_autocast(args))
+        # The old vmap (is_grads_batched) lies above autograd and is no transform: only the dispatcher knows it.
+        if any(isinstance(value, Tensor) and torch._C._functorch.is_legacy_batchedtensor(value) for value in args):
+            return op(*args)
         # The dispatcher would reach the same rules through Python twice, at 10 us for each call.
         if torch.is_grad_enabled() and any(isinstance(value, Tensor) and value.requires_grad for value in args):
             return eager.apply(*_autocast(args))
@@ -177,7 +180,7 @@ def _needed(ctx: Any) -> tuple[bool, ...]:
     for k, (node, _) in zip(ctx.slots, ctx.next_functions, strict=False):
         if node is not None and needed[k]:
             # It raises for a leaf that a gradient is asked of, and where the engine does not tell: then it is needed.
-            with contextlib.suppress(RuntimeError, AttributeError):
+            with contextlib.suppress(RuntimeError, TypeError, AttributeError):
                 needed[k] = torch._C._will_engine_execute_node(node)
     return tuple(needed)
 

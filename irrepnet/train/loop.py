@@ -102,7 +102,7 @@ def train(config: RunConfig, out: str | Path, *, resume: bool = False, quiet: bo
         state.averaged.module.eval()(train_items[0].to(device).graph)
         _open_run(run, config, state, console, resume=resume)
         console.say(_summary(splits, train_items, state))
-        console.say(describe_radial(state.model, train_items, settings.batch_size))
+        console.say(describe_radial(state.model, train_items))
 
         progress = state.progress
         started = time.monotonic() - progress.seconds
@@ -138,7 +138,7 @@ def train(config: RunConfig, out: str | Path, *, resume: bool = False, quiet: bo
                 console.say(f"{stop.signal.name}: the state of step {progress.step} is saved; go on with --resume")
             if stop.signal is not None or spent >= 1:
                 if model.config.radial == "table":
-                    console.say(describe_radial(state.averaged.module, train_items, settings.batch_size))
+                    console.say(describe_radial(state.averaged.module, train_items))
                 return TrainResult(run, splits, progress, stop.signal)
 
             batch = shuffled_batch(train_items, settings.batch_size, progress.step, settings.seed).to(device)
@@ -238,7 +238,8 @@ def _take_step(state: TrainState, batch: LabelledGraphs, settings: TrainingConfi
     prediction = state.model(batch.graph, compute_stress=settings.loss.stress > 0)
     loss = force_field_loss(prediction, batch, settings.loss)
     state.optimiser.zero_grad()
-    loss.backward(inputs=list(state.model.parameters()))  # and not the edges: their second derivatives are costly
+    learned = [parameter for parameter in state.model.parameters() if parameter.requires_grad]
+    loss.backward(inputs=learned)  # and not the edges: their second derivatives are costly
     norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), settings.clip_norm or math.inf)
     if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
         raise NonFiniteError(_blame(state.progress.step, prediction, batch, loss.item(), norm.item()))

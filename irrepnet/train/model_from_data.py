@@ -14,7 +14,8 @@ from irrepnet.data.frame import Frame
 from irrepnet.data.statistics import average_num_neighbors, fit_species_shifts, force_rms
 from irrepnet.models.force_field import ForceField
 from irrepnet.models.registry import MODELS
-from irrepnet.train.config import LossConfig, RunConfig
+from irrepnet.nn.radial_network import table_pays
+from irrepnet.train.config import RunConfig
 from irrepnet.train.config_file import validate_section
 from irrepnet.train.samples import LabelledGraphs, label_graphs
 
@@ -52,9 +53,7 @@ def model_from_data(
     given: dict[str, Any] = config.model.model_dump()  # type: ignore[attr-defined]  # its class is made at run time
     items = label_graphs(frames, given["cutoff"])
     config_class, model_class = MODELS[given.pop("kind")]
-    complete = validate_section(
-        config_class, _completed(given, frames, items, config.training.loss, say), source="model"
-    )
+    complete = validate_section(config_class, _completed(given, frames, items, config, say), source="model")
     torch.manual_seed(config.training.seed)
     model: Any = model_class(complete)
     return model, items
@@ -64,11 +63,11 @@ def _completed(
     given: dict[str, Any],
     frames: Sequence[Frame],
     items: Sequence[LabelledGraphs],
-    loss: LossConfig,
+    config: RunConfig,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Fill what is None from the frames."""
-    complete = dict(given)
+    complete, loss = dict(given), config.training.loss
 
     def fallback(key: str, value: Any, reason: str) -> Any:
         say(f"note: {reason}; model.{key} is {value}")
@@ -92,6 +91,10 @@ def _completed(
         else:
             zeros = (0.0,) * len(numbers)
             complete["species_shifts"] = fallback("species_shifts", zeros, "not all frames have energies")
+    edges = config.training.batch_size * sum(item.graph.num_edges for item in items) / len(items)
+    if complete.get("radial") == "table" and not table_pays(complete["radial_knots"], edges):
+        reason = f"a table of {complete['radial_knots']} knots does not pay for {edges:.0f} edges a step"
+        complete["radial"] = fallback("radial", "exact", reason)
     return complete
 
 

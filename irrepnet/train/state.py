@@ -131,7 +131,7 @@ class TrainState:
             CheckpointError: If no state file can be read.
         """
         tensors, metadata, remark = _read_state(run)
-        _refuse_changes(metadata["config"], config.model_dump(mode="json"))
+        _refuse_changes(_with_new_keys(metadata["config"]), config.model_dump(mode="json"))
         if metadata["data_fingerprint"] != self.data_fingerprint:
             raise ConfigError("--resume needs the frames that the run was started with; the files hold others now")
         self.model.load_state_dict(_without_prefix("model", tensors))
@@ -200,6 +200,14 @@ def _read_state(run: RunFolder) -> tuple[dict[str, Tensor], dict[str, Any], str 
             raise
         tensors, metadata = load_tensors(run.previous_state)
         return tensors, metadata, f"{error}; going on from {run.previous_state.name}"
+
+
+def _with_new_keys(stored: dict[str, Any]) -> dict[str, Any]:
+    """Fill in the defaults of keys that are younger than the run."""
+    try:
+        return RunConfig.model_validate(stored).model_dump(mode="json")
+    except ValueError:
+        return stored
 
 
 def _refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:

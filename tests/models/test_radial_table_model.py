@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from models.toys import graph_of, moved, toy_frame, toy_model
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from irrepnet.data import Graph
 from irrepnet.deploy.molecular_dynamics import run_nve
 from irrepnet.models import ForceFieldConfig, load_model, load_tensors, save_model, save_tensors
 from irrepnet.nn.radial_network import table_pays
@@ -70,13 +72,25 @@ def test_more_knots_come_nearer_to_the_exact_network():
     assert errors[2] < 1e-3
 
 
-def test_with_few_edges_it_is_the_exact_network():
-    exact = toy_model()
-    graph = graph_of(FRAME)
-    table = same_weights(exact, radial="table", radial_knots=4096)
-    assert not table_pays(4096, graph.num_edges)
-    for a, b in zip(table(graph, compute_stress=True), exact(graph, compute_stress=True), strict=True):
-        assert torch.equal(a, b)
+def test_the_same_function_whatever_the_number_of_edges():
+    """Two frames at once have more edges, and each the energy that it has alone."""
+    table = toy_model(radial="table", radial_knots=KNOTS)
+    graphs = [graph_of(frame) for frame in (toy_frame(2, 7.0 * np.eye(3)), toy_frame(60, 7.0 * np.eye(3)))]
+    assert not table_pays(KNOTS, graphs[0].num_edges)
+    assert table_pays(KNOTS, graphs[1].num_edges)
+    together = table(Graph.collate(graphs)).energy
+    torch.testing.assert_close(together, torch.cat([table(graph).energy for graph in graphs]), rtol=0, atol=1e-10)
+
+
+def test_the_reference_calls_no_compiled_op():
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            assert "irrepnet" not in str(func), func
+            return func(*args, **(kwargs or {}))
+
+    model, graph = toy_model(radial="table", radial_knots=KNOTS, backend="reference"), graph_of(FRAME)
+    with Watch():
+        model(graph)
 
 
 def test_dynamics_keeps_its_energy_as_well_as_with_the_exact_network():

@@ -299,7 +299,12 @@ def test_offsets_beyond_32_bits():
         lambda a: a["by_dst"].fill_(99),
         lambda a: a["dst_ptr"].fill_(3),
         lambda a: a["dst_ptr"][-1:].fill_(999),
+        lambda a: a["by_dst"].fill_(0),
         lambda a: a["paths"].__setitem__(0, 1000),
+        lambda a: a["paths"].__setitem__(0, 1),  # overlaps another block
+        lambda a: a["paths"].__setitem__(3, 2**63 - 1),
+        lambda a: a["paths"].__setitem__(7, 2**63 - 1),
+        lambda a: a["paths"].__setitem__(16, 0),  # the weights of the first path, too
         lambda a: a["paths"].__setitem__(7, 1000),
         lambda a: a.__setitem__("paths", a["paths"][:-1]),
         lambda a: a.__setitem__("panels", a["panels"][:2]),

@@ -237,6 +237,22 @@ class TwinTests:
         first_only = torch.vmap(f, in_dims=(-1, *(None for _ in x[1:])))(batch[0], *x[1:])
         assert_near(first_only, torch.stack([f(a[0], *x[1:]) for a in apart]), 1e-12)
 
+    def test_the_old_vmap_of_autograd(self, backend):
+        """Gradients of a batch of gradients: it lies above autograd, and is no transform of torch.func."""
+        inputs = self.leaves(3)
+        k = self.differentiable[0]
+        output = self.op(*inputs, backend=backend)
+        batch = torch.randn(4, *output.shape, dtype=output.dtype)
+        rows = torch.autograd.grad(output, inputs[k], batch, is_grads_batched=True, create_graph=True)[0]
+        apart = [torch.autograd.grad(output, inputs[k], one, create_graph=True)[0] for one in batch]
+        assert_near(rows, torch.stack(apart), 1e-12)
+        chosen = self.select(inputs)
+        options = {"allow_unused": True, "materialize_grads": True}
+        found = torch.autograd.grad(rows.square().sum() + output.square().sum(), chosen, retain_graph=True, **options)
+        expected = torch.autograd.grad(torch.stack(apart).square().sum() + output.square().sum(), chosen, **options)
+        for a, b in zip(found, expected, strict=True):
+            assert_near(a, b, 1e-12)
+
     def test_compile(self, backend):
         compiled = torch.compile(lambda *a: self.op(*a, backend=backend), backend="aot_eager", fullgraph=True)
         for size in (4, 9):
