@@ -214,7 +214,11 @@ def test_stress_of_some_test_frames_is_told_and_keeps_the_report(config_file, ca
     assert "no stress in the report: 3 of 6 test frames have it" in capsys.readouterr().out
 
 
-def test_a_backend_that_cannot_serve_is_told_before_a_folder_is_made(config_file, capsys):
+def test_a_backend_that_cannot_serve_is_told_before_a_folder_is_made(config_file, capsys, monkeypatch):
+    from irrepnet.ops import _backend
+
+    missing = _backend.library_status()._replace(loaded=False, reason="there is no op library")
+    monkeypatch.setattr(_backend, "_STATUS", missing)
     assert train(config_file, "--set", "model.backend=fused") == 2
     assert "(backend='fused') cannot run" in capsys.readouterr().err
     assert not (config_file.parent / "run").exists()
