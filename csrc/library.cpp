@@ -32,6 +32,12 @@ STABLE_TORCH_LIBRARY(irrepnet, m) {
       "convolve_second(Tensor? dx, Tensor? dy, Tensor? dweights, Tensor g, Tensor x, Tensor y, Tensor? weights, "
       "Tensor src, Tensor by_dst, Tensor dst_ptr, Tensor tables, int[] paths, int dim_out, int needs) "
       "-> (Tensor, Tensor, Tensor, Tensor)");
+  // Pairs of channels, row by row (irrepnet/ops/pair_product.py): with T the sum of weights C x y g, its gradient with
+  // respect to the argument of the slot (0 to 3), which is not given. x, y and g have Z rows; weights have `sets`, each
+  // for as many rows.
+  m.def(
+      "pair_product(Tensor? x, Tensor? y, Tensor? weights, Tensor? g, Tensor tables, int[] plan, int slot, SymInt sets) "
+      "-> Tensor");
   // Channels of one irrep mix (irrepnet/ops/linear.py): x [Z, dim_in], weights [S, W] (S: 1, or species [Z], or Z) ->
   // [Z, dim_out], or with the matrices transposed [Z, dim_out] -> [Z, dim_in]; and the gradient to the weights, [S, W].
   m.def(

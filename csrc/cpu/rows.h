@@ -8,6 +8,7 @@
 #include <immintrin.h>
 #endif
 
+#include "lanes.h"
 #include "pack.h"
 
 namespace irrepnet {
@@ -161,13 +162,14 @@ IRREPNET_INLINE Register mix_components(const Register& x, const Register& y, co
 }
 #endif
 
-// rows [count, width] -> packs [width]; the places beyond count are zero.
+// Columns [width] of rows that begin every `stride` numbers -> packs [width]; the places beyond count are zero.
 template <typename T, int bytes, int registers>
-IRREPNET_INLINE void load_rows(const T* rows, int64_t count, int64_t width, Pack<T, bytes, registers>* packs) {
+IRREPNET_INLINE void load_columns(const T* rows, int64_t stride, int64_t count, int64_t width,
+                                  Pack<T, bytes, registers>* packs) {
   using V = Pack<T, bytes, registers>;
   if (count < V::size) {
     for (int64_t k = 0; k < width; ++k) packs[k] = V(T(0));
-    return turn(rows, width, count, width, reinterpret_cast<T*>(packs), V::size);
+    return turn(rows, stride, count, width, reinterpret_cast<T*>(packs), V::size);
   }
   int64_t c = 0;
 #if defined(IRREPNET_TURNS_IN_REGISTERS)
@@ -176,7 +178,7 @@ IRREPNET_INLINE void load_rows(const T* rows, int64_t count, int64_t width, Pack
     for (int p = 0; p < registers; ++p) {
       typename V::Register v[size];
       for (int k = 0; k < size; ++k) {
-        v[k] = gather_chunks<T, lanes>(rows + (p * lanes + k) * width + c, size * width);
+        v[k] = gather_chunks<T, lanes>(rows + (p * lanes + k) * stride + c, size * stride);
       }
       turn_chunks<T, lanes>(v);
       for (int k = 0; k < size; ++k) packs[c + k].part[p] = v[k];
@@ -185,32 +187,32 @@ IRREPNET_INLINE void load_rows(const T* rows, int64_t count, int64_t width, Pack
 #endif
   for (; c < width; ++c) {
     T* to = reinterpret_cast<T*>(packs + c);
-    for (int r = 0; r < V::size; ++r) to[r] = rows[r * width + c];
+    for (int r = 0; r < V::size; ++r) to[r] = rows[r * stride + c];
   }
 }
 
-// packs [width] -> rows [count, width]
+// rows [count, width] -> packs [width]
 template <typename T, int bytes, int registers>
-IRREPNET_INLINE void store_rows(const Pack<T, bytes, registers>* packs, int64_t count, int64_t width, T* rows) {
+IRREPNET_INLINE void load_rows(const T* rows, int64_t count, int64_t width, Pack<T, bytes, registers>* packs) {
+  load_columns(rows, width, count, width, packs);
+}
+
+// packs [width] -> columns [width] of rows that begin every `stride` numbers
+template <typename T, int bytes, int registers>
+IRREPNET_INLINE void store_columns(const Pack<T, bytes, registers>* packs, int64_t count, int64_t width, T* rows,
+                                   int64_t stride) {
   using V = Pack<T, bytes, registers>;
-  if (count < V::size) return turn(reinterpret_cast<const T*>(packs), V::size, width, count, rows, width);
+  if (count < V::size) return turn(reinterpret_cast<const T*>(packs), V::size, width, count, rows, stride);
   int64_t c = 0;
 #if defined(IRREPNET_TURNS_IN_REGISTERS)
   constexpr int lanes = V::size / registers, size = Chunk<T>::size;
-  if (width == 4) {
-    auto* to = reinterpret_cast<typename V::Register*>(rows);
-    for (int p = 0; p < registers; ++p, to += 4) {
-      store_fours<lanes>(packs[0].part[p], packs[1].part[p], packs[2].part[p], packs[3].part[p], to);
-    }
-    return;
-  }
   for (; c + size <= width; c += size) {
     for (int p = 0; p < registers; ++p) {
       typename V::Register v[size];
       for (int k = 0; k < size; ++k) v[k] = packs[c + k].part[p];
       turn_chunks<T, lanes>(v);
       for (int k = 0; k < size; ++k) {
-        scatter_chunks(v[k], rows + (p * lanes + k) * width + c, size * width,
+        scatter_chunks(v[k], rows + (p * lanes + k) * stride + c, size * stride,
                        std::make_index_sequence<lanes / size>());
       }
     }
@@ -218,8 +220,55 @@ IRREPNET_INLINE void store_rows(const Pack<T, bytes, registers>* packs, int64_t 
 #endif
   for (; c < width; ++c) {
     const T* from = reinterpret_cast<const T*>(packs + c);
-    for (int r = 0; r < V::size; ++r) rows[r * width + c] = from[r];
+    for (int r = 0; r < V::size; ++r) rows[r * stride + c] = from[r];
   }
+}
+
+// packs [width] -> rows [count, width]
+template <typename T, int bytes, int registers>
+IRREPNET_INLINE void store_rows(const Pack<T, bytes, registers>* packs, int64_t count, int64_t width, T* rows) {
+#if defined(IRREPNET_TURNS_IN_REGISTERS)
+  using V = Pack<T, bytes, registers>;
+  if (width == 4 && count == V::size) {
+    auto* to = reinterpret_cast<typename V::Register*>(rows);
+    for (int p = 0; p < registers; ++p, to += 4) {
+      store_fours<V::size / registers>(packs[0].part[p], packs[1].part[p], packs[2].part[p], packs[3].part[p], to);
+    }
+    return;
+  }
+#endif
+  store_columns(packs, count, width, rows, width);
+}
+
+// The same for long rows, by way of a cache line of each: those of rows that lie far apart drive one another out of it.
+template <typename V, typename T>
+IRREPNET_INLINE void load_lines(const T* rows, int64_t stride, int64_t count, int64_t width, V* packs) {
+  using Line = Pack<T, sizeof(V::part[0]), 64 / sizeof(V::part[0])>;
+  int64_t c = 0;
+  alignas(64) T lines[V::size * Line::size];
+  for (; count == V::size && c + Line::size <= width; c += Line::size) {
+    for (int64_t r = 0; r < count; ++r) {
+      __builtin_prefetch(rows + r * stride + c + 2 * Line::size);  // the processor foresees long runs only
+      store(lines + r * Line::size, load<Line>(rows + r * stride + c));
+    }
+    load_columns(lines, Line::size, count, Line::size, packs + c);
+  }
+  load_columns(rows + c, stride, count, width - c, packs + c);
+}
+
+template <typename V, typename T>
+IRREPNET_INLINE void store_lines(const V* packs, int64_t count, int64_t width, T* rows, int64_t stride) {
+  using Line = Pack<T, sizeof(V::part[0]), 64 / sizeof(V::part[0])>;
+  int64_t c = 0;
+  alignas(64) T lines[V::size * Line::size];
+  for (; count == V::size && c + Line::size <= width; c += Line::size) {
+    store_columns(packs + c, count, Line::size, lines, Line::size);
+    for (int64_t r = 0; r < count; ++r) {
+      __builtin_prefetch(rows + r * stride + c + 2 * Line::size, 1);
+      store(rows + r * stride + c, load<Line>(lines + r * Line::size));
+    }
+  }
+  store_columns(packs + c, count, width - c, rows + c, stride);
 }
 
 // The same by way of `block`, room for `width` packs: long rows are turned where the caches are near, and memory sees

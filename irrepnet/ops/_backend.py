@@ -30,6 +30,7 @@ class Kernels(NamedTuple):
 KERNELS = {
     "spherical_harmonics": Kernels("spherical_harmonics", ("cpu", "cuda"), (torch.float32, torch.float64)),
     "tensor_product": Kernels("convolve", ("cpu", "cuda"), (torch.float32, torch.float64)),
+    "pair_product": Kernels("pair_product", ("cpu",), (torch.float32, torch.float64)),
     "convolve": Kernels("convolve", ("cpu", "cuda"), (torch.float32, torch.float64)),
     "radial_table": Kernels("radial_table", ("cpu",), (torch.float32, torch.float64)),
     "linear": Kernels("linear", ("cpu",), (torch.float32, torch.float64)),

@@ -11,7 +11,7 @@ from irrepnet.ops._convolution import fused_convolve
 from irrepnet.ops.edge_order import EdgeOrder
 from irrepnet.ops.product_plan import ProductPlan
 from irrepnet.ops.reference import convolution as reference
-from irrepnet.ops.tensor_product import check_operands, fused_obstacle
+from irrepnet.ops.tensor_product import check_operands, fused_obstacle, fused_product
 
 __all__ = ["convolve"]
 
@@ -39,7 +39,8 @@ def convolve(
         order: The edges, from ``edge_order``; checked there.
         plan: The product.
         tables: ``plan.tables(dtype, device)``, if the caller keeps them; else they are made on each call.
-        backend: "auto", "reference" or "fused"; the fused kernels serve plans whose paths are all channelwise.
+        backend: "auto", "reference" or "fused". One kernel does all for plans whose paths are all channelwise; for
+            others, messages are made and summed.
 
     Returns:
         Shape ``[num_dst, dim_out]``; a plain sum, zero for a destination without edges.
@@ -78,7 +79,9 @@ def convolve(
             )
     obstacle = fused_obstacle(plan, node_feats.device)
     if choose(backend, "convolve", node_feats, edge_sh, weights, obstacle=obstacle) == "fused":
-        assert plan.panel_paths is not None
+        if plan.panel_paths is None:
+            messages = fused_product(node_feats.index_select(0, order.src), edge_sh, weights, plan, tables)
+            return messages.new_zeros(order.num_dst, plan.dim_out).index_add(0, order.dst, messages)
         panels = tables[plan.panel_offset :]
         edges = order.src, order.by_dst, order.dst_ptr
         return fused_convolve(node_feats, edge_sh, weights, *edges, panels, plan.panel_paths, plan.dim_out)

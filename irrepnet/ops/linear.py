@@ -16,7 +16,7 @@ from irrepnet.ops._register import BatchRule, Derivative, Op, register
 from irrepnet.ops.blocks import Block
 from irrepnet.ops.reference import linear as reference
 
-__all__ = ["LinearPath", "LinearPlan", "linear"]
+__all__ = ["LinearPath", "LinearPlan", "fused_linear", "linear"]
 
 
 class LinearPath(NamedTuple):
@@ -136,6 +136,21 @@ def linear(
         return _linear(x, sets, species, plan.ints, plan.scales, False)
     with without_autocast(x.device):
         return reference.linear(x, weights, plan, species)
+
+
+def fused_linear(x: Tensor, weights: Tensor, plan: LinearPlan, *, transposed: bool = False) -> Tensor:
+    """Mix channels with the compiled kernel, or with every matrix transposed from the output's blocks to the input's.
+
+    Args:
+        x: Shape ``[Z, dim_in]``; transposed ``[Z, dim_out]``.
+        weights: Shape ``[1, weight_numel]``, or ``[Z, weight_numel]`` for a set for each row.
+        plan: The matrices.
+        transposed: Whether to go the other way.
+
+    Returns:
+        Shape ``[Z, dim_out]``; transposed ``[Z, dim_in]``.
+    """
+    return _linear(x, weights, None, plan.ints, plan.scales, transposed)
 
 
 def _check(x: Tensor, weights: Tensor, plan: LinearPlan, species: Tensor | None) -> None:

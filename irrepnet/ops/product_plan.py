@@ -15,6 +15,7 @@ from torch import Tensor
 
 from irrepnet.errors import ShapeError, did_you_mean
 from irrepnet.ops.blocks import Block
+from irrepnet.ops.product_stages import ProductStage, product_stages
 
 __all__ = ["ChannelwiseGroup", "Coupling", "ProductPath", "ProductPlan"]
 
@@ -161,9 +162,12 @@ class ProductPlan:
         paths: The paths.
         couplings: The coupling tensors that the paths share.
         table_numel: Number of constants in ``tables``.
-        panel_offset: Where in ``tables`` the panels of the fused kernels begin.
-        panel_paths: The paths as those kernels read them, nine integers each (see ``csrc/cpu/convolution_plan.h``);
-            None where a path is not channelwise.
+        panel_offset: Where in ``tables`` the panels begin, the coupling of each path.
+        panel_starts: Where that of each path begins.
+        panel_paths: The paths as the kernels of the convolution read them, nine integers each (see
+            ``csrc/cpu/convolution_plan.h``); None where a path is not channelwise.
+        stages: How the product is made of products of pairs and linear maps.
+        mixes: Whether weights of a path mix pairs of channels (``uvw``, ``uuw``, ``u<vw``).
 
     Raises:
         ShapeError: If a block does not fit, a mode is unknown or its weights have another shape, weights leave gaps,
@@ -184,7 +188,10 @@ class ProductPlan:
     couplings: tuple[Coupling, ...]
     table_numel: int = field(init=False, compare=False)
     panel_offset: int = field(init=False, compare=False)
+    panel_starts: tuple[int, ...] = field(init=False, compare=False)
     panel_paths: tuple[int, ...] | None = field(init=False, compare=False)
+    stages: tuple[ProductStage, ...] = field(init=False, compare=False)
+    mixes: bool = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         weights = 0
@@ -195,19 +202,25 @@ class ProductPlan:
             weights += math.prod(path.weight_shape) if path.weight_offset is not None else 0
         if weights != self.weight_numel:
             raise ShapeError(f"the paths hold {weights} weights; got weight_numel = {self.weight_numel}.")
-        for blocks in ({path.in1 for path in self.paths}, {path.out for path in self.paths}):
-            for before, after in pairwise(sorted(blocks)):
+        for side in ("in1", "in2", "out"):
+            for before, after in pairwise(sorted({getattr(path, side) for path in self.paths})):
                 if after.offset < before.end:
                     raise ShapeError(f"blocks must be the same or apart; got {before} and {after}.")
-        numel = self.dim2 * sum(group.rows * group.columns for group in self.channelwise_groups())
-        numel += sum(math.prod(self.couplings[path.coupling].dims) for path in self.paths if not path.channelwise)
-        panels = self._panels()
+        offset = self.dim2 * sum(group.rows * group.columns for group in self.channelwise_groups())
+        starts, end = [0] * len(self.paths), offset
+        for number in self._panels():
+            starts[number] = end
+            end += math.prod(self.couplings[self.paths[number].coupling].dims)
+        walked = [self.paths[number] for number in self._panels() if _has_channels(self.paths[number])]
         derived = {
-            "panel_offset": numel,
-            "table_numel": numel + sum(math.prod(self.couplings[path.coupling].dims) for path in panels),
-            "panel_paths": tuple(number for path in panels for number in _path_numbers(path))
-            if all(path.channelwise for path in self.paths)
+            "panel_offset": offset,
+            "table_numel": end,
+            "panel_starts": tuple(starts),
+            "panel_paths": tuple(number for path in walked for number in _path_numbers(path))
+            if all(path.channelwise for path in walked)
             else None,
+            "stages": product_stages(self.paths, (self.dim1, self.dim2, self.dim_out), self.weight_numel, starts),
+            "mixes": any(path.mode in ("uvw", "uuw", "u<vw") for path in walked),
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)  # the dataclass is frozen
@@ -254,18 +267,18 @@ class ProductPlan:
         """Return all constants of the product as one flat tensor, from float64 and rounded once.
 
         First comes the matrix ``[dim2, ...]`` that turns a second input into the matrices ``[rows, columns]`` of the
-        channelwise groups, one group after another; then, for each other path, its coupling ``[i, j, k]``; then, from
-        ``panel_offset`` on, the coupling of each channelwise path as ``[j, k, i]``. Scales are multiplied in.
+        channelwise groups, one group after another; then, from ``panel_offset`` on, the coupling of each path as
+        ``[j, k, i]``. Scales are multiplied in.
         """
         none = torch.zeros(self.dim2, 0, dtype=torch.float64)
         parts = [torch.cat([none, *(self._matrices(group) for group in self.channelwise_groups())], dim=1)]
-        parts += [path.scale * self.couplings[path.coupling].dense() for path in self.paths if not path.channelwise]
-        parts += [path.scale * self.couplings[path.coupling].dense().permute(1, 2, 0) for path in self._panels()]
+        for path in (self.paths[number] for number in self._panels()):
+            parts.append(path.scale * self.couplings[path.coupling].dense().permute(1, 2, 0))
         return torch.cat([part.flatten() for part in parts]).to(dtype=dtype, device=device)
 
-    def _panels(self) -> list[ProductPath]:
-        """Return the paths that the fused kernels walk; those without channels are nothing."""
-        return [path for path in self.paths if path.channelwise and path.in1.mul and path.out.mul]
+    def _panels(self) -> list[int]:
+        """Return the paths in the order of their panels: those without channels last, for kernels do not walk them."""
+        return sorted(range(len(self.paths)), key=lambda number: not _has_channels(self.paths[number]))
 
     def _matrices(self, group: ChannelwiseGroup) -> Tensor:
         """Return the couplings of a group as ``[dim2, rows * columns]``: zero where a path has no part."""
@@ -283,6 +296,10 @@ class ProductPlan:
     def __repr__(self) -> str:
         sizes = f"{self.dim1} x {self.dim2} -> {self.dim_out}"
         return f"ProductPlan({sizes} | {self.weight_numel} weights | {len(self.paths)} paths)"
+
+
+def _has_channels(path: ProductPath) -> bool:
+    return 0 not in (path.in1.mul, path.in2.mul, path.out.mul)
 
 
 def _path_numbers(path: ProductPath) -> tuple[int, ...]:

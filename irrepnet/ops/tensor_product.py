@@ -9,11 +9,14 @@ from irrepnet.errors import DtypeError, ShapeError
 from irrepnet.ops._autocast import autocasting, without_autocast
 from irrepnet.ops._backend import choose
 from irrepnet.ops._convolution import fused_convolve
+from irrepnet.ops.linear import fused_linear
+from irrepnet.ops.pair_product import pair_product
 from irrepnet.ops.product_plan import ProductPlan
+from irrepnet.ops.product_stages import ProductStage
 from irrepnet.ops.reference import tensor_product as reference
 from irrepnet.ops.reference.tensor_product import broadcast_rows, flat_rows
 
-__all__ = ["check_operands", "fused_obstacle", "tensor_product"]
+__all__ = ["check_operands", "fused_obstacle", "fused_product", "tensor_product"]
 
 
 def tensor_product(
@@ -34,7 +37,7 @@ def tensor_product(
             has none.
         plan: The product.
         tables: ``plan.tables(dtype, device)``, if the caller keeps them; else they are made on each call.
-        backend: "auto", "reference" or "fused"; the fused kernels serve plans whose paths are all channelwise.
+        backend: "auto", "reference" or "fused".
 
     Returns:
         Shape ``[..., dim_out]``.
@@ -56,31 +59,70 @@ def tensor_product(
     named = {"x": (x, plan.dim1), "y": (y, plan.dim2), "weights": (weights, plan.weight_numel)}
     x, y, weights, tables = check_operands("tensor_product", named, plan, tables)
     if choose(backend, "tensor_product", x, y, weights, obstacle=fused_obstacle(plan, x.device)) == "fused":
-        return _fused(x, y, weights, plan, tables)
+        batch = broadcast_rows(x, y, weights)
+        x, y = flat_rows(x, batch), flat_rows(y, batch)
+        if weights is not None and weights.ndim > 1:
+            weights = flat_rows(weights, batch)
+        return fused_product(x, y, weights, plan, tables).reshape(*batch, plan.dim_out)
     with without_autocast(x.device):
         return reference.tensor_product(x, y, weights, plan, tables)
 
 
 def fused_obstacle(plan: ProductPlan, device: torch.device) -> str | None:
     """Return why the fused kernels for a device cannot serve a plan, or None."""
-    if plan.panel_paths is not None:
-        if device.type == "cuda" and any(path.mode == "uvw" for path in plan.paths):
-            return "its CUDA kernels have no weights that mix channels (mode uvw)"
+    if device.type != "cuda":
         return None
-    return "its plan has paths that are not channelwise (modes uvu, uvuv and uvw with one channel in the second factor)"
+    if plan.panel_paths is None:
+        return (
+            "its CUDA kernels serve paths that are channelwise only (modes uvu and uvuv with one channel in the second "
+            "factor)"
+        )
+    if plan.mixes:
+        return "its CUDA kernels have no weights that mix channels (mode uvw)"
+    return None
 
 
-def _fused(x: Tensor, y: Tensor, weights: Tensor | None, plan: ProductPlan, tables: Tensor) -> Tensor:
+def fused_product(x: Tensor, y: Tensor, weights: Tensor | None, plan: ProductPlan, tables: Tensor) -> Tensor:
+    """Multiply rows with the compiled kernels.
+
+    Args:
+        x: Shape ``[Z, dim1]``.
+        y: Shape ``[Z, dim2]``.
+        weights: Shape ``[weight_numel]`` or ``[Z, weight_numel]``; None for a plan without.
+        plan: The product, one that ``fused_obstacle`` finds nothing against.
+        tables: ``plan.tables(...)``.
+
+    Returns:
+        Shape ``[Z, dim_out]``.
+    """
+    # Kernels of the convolution read weights of each row where they lie, those of pairs make the most of shared ones.
+    shared = weights is not None and weights.ndim == 1
+    if plan.panel_paths is not None and not (plan.mixes and shared and x.device.type == "cpu"):
+        return _as_edges(x, y, weights, plan, tables)
+    sets = weights.unsqueeze(0) if weights is not None and shared else weights
+    first, *others = (_multiply(x, y, sets, stage, tables) for stage in plan.stages)
+    return sum(others, first)
+
+
+def _as_edges(x: Tensor, y: Tensor, weights: Tensor | None, plan: ProductPlan, tables: Tensor) -> Tensor:
     """Multiply with the kernels of the convolution: each row is a point with one edge, from itself to itself."""
     assert plan.panel_paths is not None
-    batch = broadcast_rows(x, y, weights)
-    x, y = flat_rows(x, batch), flat_rows(y, batch)
-    if weights is not None and weights.ndim > 1:
-        weights = flat_rows(weights, batch)
     rows = torch.arange(x.shape[0] + 1, device=x.device)
     panels = tables[plan.panel_offset :]
-    out = fused_convolve(x, y, weights, rows[:-1], rows[:-1], rows, panels, plan.panel_paths, plan.dim_out)
-    return out.reshape(*batch, plan.dim_out)
+    return fused_convolve(x, y, weights, rows[:-1], rows[:-1], rows, panels, plan.panel_paths, plan.dim_out)
+
+
+def _multiply(x: Tensor, y: Tensor, weights: Tensor | None, stage: ProductStage, tables: Tensor) -> Tensor:
+    """Multiply along the paths of one stage; weights ``[1, numel]`` or ``[rows, numel]``."""
+    if stage.ones:
+        weights = x.new_ones(1, stage.ones)
+    if stage.linear is not None:
+        assert weights is not None
+        if stage.mixed == "x":
+            x = fused_linear(x, weights, stage.linear)
+        else:
+            y = fused_linear(y, weights, stage.linear, transposed=True)
+    return pair_product(x, y, weights if stage.pairs.weight_numel else None, tables, stage.pairs)
 
 
 def check_operands(

@@ -1,5 +1,6 @@
 """The tensor product by its definition, with e3nn's 3j tables: what both product ops are compared with."""
 
+import math
 from functools import cache
 
 import e3nn.o3
@@ -13,15 +14,34 @@ def table(l1, l2, l3):
     return e3nn.o3.wigner_3j(l1, l2, l3, dtype=torch.float64)
 
 
+# mode: its einsum, and whether it is over the pairs u < v
+RULES = {
+    "uvw": ("zui,zvj,ijk,zuvw->zwk", False),
+    "uvu": ("zui,zvj,ijk,zuv->zuk", False),
+    "uvv": ("zui,zvj,ijk,zuv->zvk", False),
+    "uuw": ("zui,zuj,ijk,zuw->zwk", False),
+    "uuu": ("zui,zuj,ijk,zu->zuk", False),
+    "uvuv": ("zui,zvj,ijk,zuv->zuvk", False),
+    "uvu<v": ("zui,zuj,ijk,zu->zuk", True),
+    "u<vw": ("zui,zuj,ijk,zuw->zwk", True),
+}
+
+
 def messages(tp: o3.TensorProduct, x, y, weights):
-    """Rows of the product of ``uvu`` and ``uvw`` paths, one path after another."""
+    """Rows of the product, one path after another; weights of each row, or of all."""
     out = torch.zeros(x.shape[0], tp.irreps_out.dim, dtype=torch.float64)
-    for i, ins in enumerate(tp.instructions):
+    start = 0
+    for ins in tp.instructions:
         (m1, ir1), (m2, ir2), (_, ir3) = tp.irreps_in1[ins.i_in1], tp.irreps_in2[ins.i_in2], tp.irreps_out[ins.i_out]
         a = x[:, tp.irreps_in1.slices()[ins.i_in1]].reshape(-1, m1, ir1.dim)
         b = y[:, tp.irreps_in2.slices()[ins.i_in2]].reshape(-1, m2, ir2.dim)
-        w = tp.weight_view_for_instruction(i, weights)
-        rule = {"uvu": "zui,zvj,ijk,zuv->zuk", "uvw": "zui,zvj,ijk,zuvw->zwk"}[ins.connection_mode]
+        size = math.prod(ins.path_shape)
+        w = weights[..., start : start + size].expand(x.shape[0], size).unflatten(1, ins.path_shape)
+        start += size
+        rule, ascending = RULES[ins.connection_mode]
+        if ascending:
+            u, v = torch.triu_indices(m1, m2, 1)
+            a, b = a[:, u], b[:, v]
         z = torch.einsum(rule, a, b, table(ir1.l, ir2.l, ir3.l), w)
         out[:, tp.irreps_out.slices()[ins.i_out]] += ins.path_weight * z.flatten(1)
     return out

@@ -9,7 +9,7 @@ from ops.products import channelwise, messages
 from ops.twin import TOLERANCE, TwinTests, assert_near
 
 from irrepnet import o3
-from irrepnet.errors import BackendError, DtypeError, ShapeError
+from irrepnet.errors import DtypeError, ShapeError
 from irrepnet.ops import as_edge_order, convolve, edge_order, library_status, tensor_product
 
 UVU = channelwise("2x0e+2x1o+3x2e", "0e+1o", "0e+1o+1e+2e")
@@ -186,14 +186,17 @@ def test_shapes_on_meta():
     assert convolve(x, y, w, order, UVU.plan).shape == (3, UVU.plan.dim_out)
 
 
-def test_the_fused_kernel_needs_channelwise_paths():
-    tp = o3.TensorProduct("2x0e", "3x0e", "2x0e", [(0, 0, 0, "uvu", True)], shared_weights=False)
-    x, y, w = example(tp, 4, 2)
-    order = edge_order(torch.tensor([[0, 1], [1, 0]]), 4)
-    with pytest.raises(
-        BackendError, match=r"convolve\(backend='fused'\) cannot run: its plan has paths that are not cha"
-    ):
-        convolve(x, y, w, order, tp.plan, backend="fused")
+def test_paths_that_are_not_channelwise():
+    """Messages are made by the kernels of the tensor product, and summed."""
+    tp = o3.TensorProduct("2x0e+2x1o", "3x0e+1o", "2x0e+2x1o", [(0, 0, 0, "uvu", True), (1, 0, 1, "uvw", True)])
+    x, y, _ = example(tp, 4, 6)
+    weights = torch.randn(tp.weight_numel, dtype=torch.float64)
+    inputs = [t.requires_grad_() for t in (x, y, weights)]
+    order = edge_order(torch.tensor([[0, 1, 1, 3, 2, 0], [1, 0, 3, 3, 0, 1]]), 4)
+    found, expected = (convolve(*inputs, order, tp.plan, backend=backend) for backend in ("fused", "reference"))
+    assert_near(found, expected, 1e-12)
+    for a, b in zip(*(torch.autograd.grad(z.sin().sum(), inputs) for z in (found, expected)), strict=True):
+        assert_near(a, b, 1e-12)
 
 
 # Every number of components that kernels know, and others; multiplicities below, at and above vectors; shared outputs.

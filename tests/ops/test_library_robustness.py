@@ -62,6 +62,14 @@ def linear_calls():
     }
 
 
+def pair_calls():
+    paths = [(0, 0, 0, "uvuv", True), (1, 0, 1, "uvw", True), (1, 0, 1, "u<vw", True)]
+    plan = o3.TensorProduct("4x0e+4x1o", "4x1o", "16x1o+3x0e", paths).plan
+    (stage,) = plan.stages
+    x, y, w = torch.randn(ROWS, plan.dim1), torch.randn(ROWS, plan.dim2), torch.randn(1, plan.weight_numel)
+    return {"pair_product": (x, y, w, None, plan.tables(torch.float32), stage.pairs.ints, 3, 1)}
+
+
 def radial_table_calls():
     b, row, table, g = torch.randn(ROWS, 4), torch.arange(ROWS) % 5, torch.randn(8, 6), torch.randn(ROWS, 6)
     return {
@@ -71,7 +79,7 @@ def radial_table_calls():
     }
 
 
-CALLS = {**harmonics_calls(), **convolution_calls(), **linear_calls(), **radial_table_calls()}
+CALLS = {**harmonics_calls(), **convolution_calls(), **linear_calls(), **pair_calls(), **radial_table_calls()}
 
 
 def call(name):

@@ -118,7 +118,7 @@ def test_first_degree_is_the_vector_itself(backend):
 def test_derivatives_of_other_degrees(backend, lmax):
     xyz = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
     xyz.data /= xyz.data.norm(dim=-1, keepdim=True)
-    call = lambda v: spherical_harmonics(v, lmax, backend=backend)  # noqa: E731
+    call = lambda v: spherical_harmonics(v, lmax, backend=backend)
     assert torch.autograd.gradcheck(call, (xyz,))
     assert torch.autograd.gradgradcheck(call, (xyz,))
 
@@ -126,7 +126,7 @@ def test_derivatives_of_other_degrees(backend, lmax):
 @pytest.mark.parametrize("lmax", [1, 3])
 def test_the_zero_vector_is_a_point_like_others(backend, lmax):
     """Solid harmonics are polynomials: at 0 the derivatives of order l of degree l are constants, others vanish."""
-    value = lambda v: spherical_harmonics(v, lmax, backend=backend)  # noqa: E731
+    value = lambda v: spherical_harmonics(v, lmax, backend=backend)
     zero = torch.zeros(3, dtype=torch.float64)
     for order in range(lmax + 2):
         assert torch.isfinite(value(zero)).all()

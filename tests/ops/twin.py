@@ -124,7 +124,7 @@ class TwinTests:
         for position in self.differentiable:
             inputs = list(self.cast(self.example(2), torch.float64))
             inputs[position].requires_grad_()
-            call = lambda *args: self.op(*args, backend=backend)  # noqa: E731
+            call = lambda *args: self.op(*args, backend=backend)
             assert torch.autograd.gradcheck(call, inputs), f"first derivative of input {position}"
             assert torch.autograd.gradgradcheck(call, inputs), f"second derivative of input {position}"
 
@@ -183,7 +183,7 @@ class TwinTests:
             op = getattr(torch.ops.irrepnet, name).default
             for k, arg in enumerate(args):
                 if isinstance(arg, Tensor) and arg.is_floating_point() and k not in self.constants.get(name, ()):
-                    call = lambda x, k=k, op=op, args=args: op(*args[:k], x, *args[k + 1 :])  # noqa: E731
+                    call = lambda x, k=k, op=op, args=args: op(*args[:k], x, *args[k + 1 :])
                     assert torch.autograd.gradcheck(call, arg.clone().requires_grad_()), f"{name}, argument {k}"
 
     def test_func_transforms(self, backend):

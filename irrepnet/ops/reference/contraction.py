@@ -47,8 +47,7 @@ def contract(
     sizes = [group.rows * group.columns for group in groups]
     path_weights = _split_weights(plan, weights)
     messages: list[tuple[tuple[int, ...], Tensor]] = []
-    start = plan.dim2 * sum(sizes)
-    matrices = (y @ tables[:start].view(plan.dim2, sum(sizes))).split(sizes, dim=1)
+    matrices = (y @ tables[: plan.panel_offset].view(plan.dim2, sum(sizes))).split(sizes, dim=1)
     for group, flat in zip(groups, matrices, strict=True):
         M, x = flat.unflatten(1, (group.rows, group.columns)), features(group.blocks)  # y is summed into M already
         message = M * x if group.columns == 1 else torch.bmm(M, x)  # [rows, k, u]
@@ -61,13 +60,12 @@ def contract(
             messages.append((group.paths, _scaled(message, group, path_weights)))
     for number, path in enumerate(plan.paths):
         if not path.channelwise:
-            dims = (path.in1.dim, path.in2.dim, path.out.dim)
-            C = tables[start : start + math.prod(dims)].view(dims)
+            (i, j, k), start = plan.couplings[path.coupling].dims, plan.panel_starts[number]
+            C = tables[start : start + i * j * k].view(j, k, i).permute(2, 0, 1)
             like_identity = _is_like_identity(plan.couplings[path.coupling])
             messages.append(
                 ((number,), _message(path, features((path.in1,)), y, C, path_weights[number], like_identity))
             )
-            start += C.numel()
     return messages
 
 

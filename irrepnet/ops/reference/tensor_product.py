@@ -60,6 +60,8 @@ def broadcast_rows(x: Tensor, y: Tensor, weights: Tensor | None) -> torch.Size:
 
 def flat_rows(operand: Tensor, batch: torch.Size) -> Tensor:
     """Broadcast leading axes and make them one: ``[rows, columns]``."""
+    if operand.ndim == 2 and operand.shape[:-1] == batch:
+        return operand
     rows = 1
     for size in batch:
         rows = rows * size
