@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from irrepnet.errors import ConfigError
-from irrepnet.nn.envelope import check_cutoff
+from irrepnet.math.bessel import sinc, sine_ratios
+from irrepnet.nn.envelope import check_cutoff, check_lengths
 
 __all__ = ["BesselBasis"]
 
@@ -60,12 +61,16 @@ class BesselBasis(nn.Module):
 
         Returns:
             Shape ``[..., num_basis]``, Å^(-3/2).
+
+        Raises:
+            DtypeError: If lengths are not of the dtype of the module.
         """
+        check_lengths("BesselBasis", edge_len, self.order)
         # Divided by r once for each edge rather than once for each function: sin(k x) / x = (sin x / x) U_{k-1}(cos x).
         x = edge_len * (math.pi / self.cutoff)
         ratios = torch.cos(x.unsqueeze(-1) * self.order) @ self.chebyshev  # [..., K], sin(k x) / sin(x)
         norm = math.sqrt(2 / self.cutoff) * math.pi / self.cutoff
-        return ratios * (norm * _sinc(x)).unsqueeze(-1)
+        return ratios * (norm * sinc(x)).unsqueeze(-1)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> BesselBasis:
         """Move, and make the constants anew: ``to_empty`` would leave them without values."""
@@ -80,17 +85,5 @@ class BesselBasis(nn.Module):
 
 def _constants(num_basis: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Return the coefficients ``[K, K]`` of sin(k x) = sin(x) (sum of cos(m x) over m = k-1, k-3, ..., 1-k), and m."""
-    rows = [
-        [(2 if m else 1) if m < k and (k - m) % 2 else 0 for k in range(1, num_basis + 1)] for m in range(num_basis)
-    ]
-    chebyshev = torch.tensor(rows, dtype=like.dtype, device=like.device)  # small integers, exact in every dtype
+    chebyshev = torch.tensor(sine_ratios(num_basis), dtype=like.dtype, device=like.device)  # small integers: exact
     return chebyshev, torch.arange(num_basis, dtype=like.dtype, device=like.device)
-
-
-def _sinc(x: Tensor) -> Tensor:
-    """Return sin(x) / x and 1 at x = 0, where derivatives up to order 8 are right (``torch.sinc`` has NaN there)."""
-    near = x.abs() < 0.1
-    away = x.masked_fill(near, 1.0)  # masked before and after: a NaN in the branch not taken would reach the gradient
-    y = x.masked_fill(~near, 0.0).square()
-    series = 1 - y / 6 * (1 - y / 20 * (1 - y / 42 * (1 - y / 72)))
-    return torch.where(near, series, torch.sin(away) / away)

@@ -8,7 +8,7 @@ from e3nn.math import normalize2mom
 from torch.nn.functional import elu, relu, silu
 
 from irrepnet.errors import ConfigError
-from irrepnet.nn import second_moment_factor
+from irrepnet.math import second_moment, second_moment_factor
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,23 @@ def test_errors():
         second_moment_factor(silu, "exakt")
     with pytest.raises(ConfigError, match=r"second moment above zero and finite; .* has 0.0"):
         second_moment_factor(torch.zeros_like)
+
+
+def test_the_table_of_known_functions_is_what_would_be_computed():
+    for f, factors in second_moment._KNOWN.items():
+        for method, factor in factors.items():
+            assert second_moment._factor(f, method) == pytest.approx(factor, rel=1e-13), f
+
+
+def test_modules_of_known_functions():
+    for kind, f in second_moment._MODULES.items():
+        x = torch.linspace(-3, 3, 11)
+        assert torch.equal(kind()(x), f(x))
+        assert second_moment_factor(kind()) == second_moment_factor(f)
+    other = torch.nn.LeakyReLU(0.5)  # options are not passed over
+    assert second_moment_factor(other) == pytest.approx(((1 + 0.25) / 2) ** -0.5, rel=1e-12)
+
+
+def test_known_functions_need_no_random_numbers(monkeypatch):
+    monkeypatch.setattr(second_moment, "random_sample", lambda: pytest.fail("drawn"))
+    assert second_moment_factor(silu, "e3nn") == 1.679176792398942
