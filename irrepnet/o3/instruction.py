@@ -7,14 +7,25 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from irrepnet.errors import IrrepsError, did_you_mean
+from irrepnet.errors import ConfigError, IrrepsError, did_you_mean
 from irrepnet.o3.irrep import Irrep
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.wigner import table_3j
 from irrepnet.ops.blocks import Block
 from irrepnet.ops.product_plan import Coupling, ProductPath, ProductPlan
 
-__all__ = ["Instruction", "normalize_paths", "product_plan", "read_instructions"]
+__all__ = [
+    "IRREP_NORMALIZATIONS",
+    "PATH_NORMALIZATIONS",
+    "Instruction",
+    "known_option",
+    "normalize_paths",
+    "product_plan",
+    "read_instructions",
+]
+
+IRREP_NORMALIZATIONS = ("component", "norm", "none")
+PATH_NORMALIZATIONS = ("element", "path", "none")
 
 
 class Instruction(NamedTuple):
@@ -120,7 +131,10 @@ def _read(number: int, irreps_in1: Irreps, irreps_in2: Irreps, irreps_out: Irrep
     mode, muls = _MODES[name], (mul1, mul2, mul3)
     if not mode.fits(*muls):
         entries = f"{mul1}x{ir1} x {mul2}x{ir2} -> {mul3}x{ir3}"
-        raise IrrepsError(f"instruction {number} with mode '{name}' needs {mode.rule}; got {entries}.")
+        others = ", ".join(other for other, rules in _MODES.items() if rules.fits(*muls))
+        raise IrrepsError(
+            f"instruction {number} with mode '{name}' needs {mode.rule}; got {entries}. Modes that fit: {others}."
+        )
     if not has_weight and (mode.needs_weight or (name == "uuw" and mul3 != 1)):
         raise IrrepsError(
             f"instruction {number} with mode '{name}' to {mul3}x{ir3} needs weights; set has_weight=True."
@@ -165,7 +179,7 @@ def normalize_paths(
         path_normalization: "element", "path" or "none".
 
     Raises:
-        IrrepsError: If a normalisation is unknown.
+        ConfigError: If a normalisation is unknown.
 
     Example:
         >>> irreps = Irreps("1o"), Irreps("1o"), Irreps("1e")
@@ -173,27 +187,48 @@ def normalize_paths(
         >>> round(normalize_paths(irreps, paths, ([1], [1], [1]), "component", "element")[0].path_weight ** 2, 12)
         3.0
     """
-    for name, value, options in (
-        ("irrep_normalization", irrep_normalization, ("component", "norm", "none")),
-        ("path_normalization", path_normalization, ("element", "path", "none")),
-    ):
-        if value not in options:
-            hint = did_you_mean(str(value), options)
-            raise IrrepsError(f"{name} must be one of {', '.join(options)}; got {value!r}.{hint}")
+    known_option("irrep_normalization", irrep_normalization, IRREP_NORMALIZATIONS)
+    known_option("path_normalization", path_normalization, PATH_NORMALIZATIONS)
 
-    def incoming(ins: Instruction) -> float:
-        muls = irreps[0][ins.i_in1].mul, irreps[1][ins.i_in2].mul
-        return variances[0][ins.i_in1] * variances[1][ins.i_in2] * _MODES[ins.connection_mode].terms(*muls)
-
-    out = []
+    muls = [[mul for mul, _ in side] for side in irreps]
+    dims = [[ir.dim for _, ir in side] for side in irreps]
+    terms = []  # variance of what each path sums into one output
     for ins in instructions:
-        siblings = [other for other in instructions if other.i_out == ins.i_out]
-        x = {"element": sum(map(incoming, siblings)), "path": incoming(ins) * len(siblings), "none": 1.0}
-        dims = irreps[0][ins.i_in1].ir.dim, irreps[1][ins.i_in2].ir.dim, irreps[2][ins.i_out].ir.dim
-        a = {"component": dims[2], "norm": dims[0] * dims[1], "none": 1}[irrep_normalization]
-        share = a / x[path_normalization] if x[path_normalization] > 0 else a
+        summed = _MODES[ins.connection_mode].terms(muls[0][ins.i_in1], muls[1][ins.i_in2])
+        terms.append(variances[0][ins.i_in1] * variances[1][ins.i_in2] * summed)
+    totals, numbers = [0.0] * len(irreps[2]), [0] * len(irreps[2])
+    for ins, term in zip(instructions, terms, strict=True):
+        totals[ins.i_out] += term
+        numbers[ins.i_out] += 1
+    out = []
+    for ins, term in zip(instructions, terms, strict=True):
+        x = {"element": totals[ins.i_out], "path": term * numbers[ins.i_out], "none": 1.0}[path_normalization]
+        inputs = dims[0][ins.i_in1] * dims[1][ins.i_in2]
+        a = {"component": dims[2][ins.i_out], "norm": inputs, "none": 1}[irrep_normalization]
+        share = a / x if x > 0 else a
         out.append(ins._replace(path_weight=math.sqrt(share * variances[2][ins.i_out] * ins.path_weight)))
     return out
+
+
+def known_option(name: str, value: Any, options: Sequence[str]) -> str:
+    """Return the value of an option if it is one of those there are.
+
+    Args:
+        name: Of the option, for the message.
+        value: What was given.
+        options: What there is.
+
+    Raises:
+        ConfigError: If the value is not among them.
+
+    Example:
+        >>> known_option("path_normalization", "path", PATH_NORMALIZATIONS)
+        'path'
+    """
+    if value not in options:
+        hint = did_you_mean(str(value), options)
+        raise ConfigError(f"{name} must be one of {', '.join(options)}; got {value!r}.{hint}")
+    return str(value)
 
 
 def product_plan(

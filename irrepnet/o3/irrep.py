@@ -26,6 +26,8 @@ __all__ = ["Irrep"]
 
 _TEXT = re.compile(r"\s*(\d+)\s*([eoy])\s*")
 _CONSTANT = re.compile(r"l(\d+)([eo])")
+_NEARLY = re.compile(r"\s*(?:(\d+)[\s*x×]+)?l?\s*(?:([eoygu])\s*(\d+)|(\d+)\s*([eoygu+-])?)\s*")
+_LETTERS = {"e": "e", "o": "o", "y": "y", "g": "e", "u": "o", "+": "e", "-": "o"}
 
 
 def __getattr__(name: str) -> Irrep:
@@ -47,7 +49,8 @@ class Irrep(Representation, tuple):
 
     Args:
         l: Degree, a non-negative integer; or text such as ``"1o"`` (``e`` even, ``o`` odd, ``y`` the parity
-            :math:`(-1)^l` of the spherical harmonics); or an ``Irrep``; or a pair ``(l, p)``.
+            :math:`(-1)^l` of the spherical harmonics); or an ``Irrep``; or a pair ``(l, p)``; or an entry of an
+            ``Irreps``, of which it is the irrep.
         p: Parity, 1 or -1; only with an integer ``l``.
 
     Raises:
@@ -144,12 +147,31 @@ class Irrep(Representation, tuple):
     __str__ = __repr__
 
 
+def nearest_irreps(text: str) -> str:
+    """Return ``" Did you mean '1o'?"`` for text that is nearly an irrep, or nearly a multiplicity and an irrep.
+
+    Besides misplaced letters and signs it knows other ways to write a parity: + and -, and g and u of spectroscopy.
+
+    Example:
+        >>> nearest_irreps("O1"), nearest_irreps("16*1-"), nearest_irreps("2")
+        (" Did you mean '1o'?", " Did you mean '16x1o'?", " Did you mean '2e' or '2o'?")
+        >>> nearest_irreps("vector")
+        ''
+    """
+    match = _NEARLY.fullmatch(text.lower())
+    if match is None:
+        return ""
+    mul, letter, l = match[1], match[2] or match[5], match[3] or match[4]
+    prefix = f"{mul}x{l}" if mul else l
+    return f" Did you mean {' or '.join(repr(prefix + p) for p in _LETTERS.get(letter, 'eo'))}?"
+
+
 def _parse(irrep: Any) -> tuple[Any, Any]:
     """Return ``(l, p)`` of text, a number alone (which lacks its parity) or a pair; the caller checks the values."""
     if isinstance(irrep, str):
         match = _TEXT.fullmatch(irrep)
         if match is None:
-            hint = f" Did you mean '{irrep.strip()}e' or '{irrep.strip()}o'?" if irrep.strip().isdigit() else ""
+            hint = nearest_irreps(irrep)
             raise IrrepsError(f"cannot read {irrep!r} as an irrep: write degree and parity (e, o, y), like '1o'.{hint}")
         l = int(match[1])
         return l, parity_of(match[2], l)
@@ -157,6 +179,8 @@ def _parse(irrep: Any) -> tuple[Any, Any]:
         raise IrrepsError(f"an irrep needs a parity p = 1 or -1 too; got only l = {irrep}. Write Irrep({irrep}, 1).")
     if isinstance(irrep, (tuple, list)):
         pair = tuple(iter(irrep))  # iter: e3nn's Irrep, a tuple too, refuses len()
+        if len(pair) == 2 and isinstance(pair[1], Irrep):
+            return pair[1]  # an entry (mul, irrep)
         if len(pair) == 2 and not isinstance(pair[1], (tuple, str)):
             return pair
     raise IrrepsError(f"cannot read {irrep!r} as one irrep: give text like '1o' or a pair (l, p).")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, overload
 
-from irrepnet.errors import IrrepsError, ShapeError
+from irrepnet.errors import ConfigError, IrrepsError, ShapeError
 from irrepnet.o3.irrep import Irrep
 from irrepnet.o3.mul_ir import MulIr, read_entries
 from irrepnet.o3.representation import Representation
@@ -149,8 +149,8 @@ class Irreps(Representation, tuple):
             >>> Irreps("2e + 1o + 0e + 1o").sort()
             SortedIrreps(irreps=1x0e+1x1o+1x1o+1x2e, p=(3, 1, 0, 2), inv=(2, 1, 3, 0))
         """
-        inv = tuple(sorted(range(len(self)), key=lambda i: self[i][1]))
-        p = tuple(inv.index(i) for i in range(len(self)))
+        inv = tuple(i for _, _, i in sorted((ir.l, ir.p, i) for i, (_, ir) in enumerate(self)))
+        p = tuple(place for _, place in sorted((i, place) for place, i in enumerate(inv)))
         return SortedIrreps(Irreps([self[i] for i in inv]), p, inv)
 
     def regroup(self) -> Irreps:
@@ -171,7 +171,7 @@ class Irreps(Representation, tuple):
             lmax: Keep degrees up to this one, inclusive.
 
         Raises:
-            IrrepsError: If more than one argument is given.
+            ConfigError: If more than one argument is given.
 
         Example:
             >>> Irreps("4x0e + 2x1o + 2e").filter(lmax=1)
@@ -181,7 +181,7 @@ class Irreps(Representation, tuple):
         """
         given = [name for name, value in (("keep", keep), ("drop", drop), ("lmax", lmax)) if value is not None]
         if len(given) > 1:
-            raise IrrepsError(f"filter takes one of keep, drop and lmax; got {' and '.join(given)}. Call it for each.")
+            raise ConfigError(f"filter takes one of keep, drop and lmax; got {' and '.join(given)}. Call it for each.")
         if keep is not None:
             wanted = _predicate(keep)
         elif drop is not None:
@@ -222,7 +222,7 @@ class Irreps(Representation, tuple):
 
         Raises:
             ShapeError: If ``size`` does not hold exactly one -1.
-            IrrepsError: If ``normalization`` is unknown.
+            ConfigError: If ``normalization`` is unknown.
 
         Example:
             >>> Irreps("2x0e + 1o").randn(7, -1).shape
@@ -233,16 +233,18 @@ class Irreps(Representation, tuple):
         if size.count(-1) != 1:
             raise ShapeError(f"randn needs one -1 in its size, where dim = {self.dim} goes; got size {size}.")
         if normalization not in ("component", "norm"):
-            raise IrrepsError(f"randn needs normalization 'component' or 'norm'; got {normalization!r}.")
+            raise ConfigError(f"randn needs normalization 'component' or 'norm'; got {normalization!r}.")
         axis = size.index(-1)
-        x = torch.randn(*size[:axis], self.dim, *size[axis + 1 :], dtype=dtype, device=device)
-        if normalization == "norm":
-            x = x.movedim(axis, -1)
-            for s, (mul, ir) in zip(self.slices(), self, strict=True):
-                copies = x[..., s].unflatten(-1, (mul, ir.dim))
-                x[..., s] = torch.nn.functional.normalize(copies, dim=-1).flatten(-2)
-            x = x.movedim(-1, axis)
-        return x.requires_grad_(requires_grad)
+        before, after = size[:axis], size[axis + 1 :]
+        # Drawn entry by entry for "norm", so that a seed gives the numbers that it gives in e3nn.
+        shapes = [(self.dim,)] if normalization == "component" else [(mul, ir.dim) for mul, ir in self]
+        parts = []
+        for shape in shapes or [(0,)]:
+            x = torch.randn(*before, *shape, *after, dtype=dtype, device=device)
+            if len(shape) == 2:
+                x = torch.nn.functional.normalize(x, dim=axis + 1).flatten(axis, axis + 1)
+            parts.append(x)
+        return torch.cat(parts, dim=axis).requires_grad_(requires_grad)
 
     def D_from_angles(
         self, alpha: torch.Tensor, beta: torch.Tensor, gamma: torch.Tensor, k: torch.Tensor | None = None
@@ -265,7 +267,7 @@ class Irreps(Representation, tuple):
         return any(other == ir for _, other in self)
 
     def __add__(self, other: Any) -> Irreps:
-        return Irreps(tuple.__add__(self, Irreps(other)))
+        return Irreps([*self, *Irreps(other)])  # torch.compile cannot follow tuple.__add__ of a subclass
 
     def __radd__(self, other: Any) -> Irreps:
         return Irreps(other) + self
@@ -278,7 +280,9 @@ class Irreps(Representation, tuple):
     __rmul__ = __mul__
 
     def __repr__(self) -> str:
-        return "+".join(f"{mul}x{ir}" for mul, ir in self)
+        return "+".join([str(entry) for entry in self])
+
+    __str__ = __repr__  # torch.compile does not find it otherwise
 
 
 class _MulSlicer:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from irrepnet.errors import DtypeError, IrrepsError, ShapeError, did_you_mean
+from irrepnet.errors import ConfigError, DtypeError, IrrepsError, ShapeError
+from irrepnet.o3.instruction import known_option
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.tensor_product import output_mask
 from irrepnet.o3.weights import WeightedMap, only_default
@@ -51,7 +52,7 @@ class Linear(WeightedMap):
         internal_weights: Whether the module owns its weights; True where they are shared.
         shared_weights: Whether all rows have the same weights; True by default.
         instructions: Pairs ``(i_in, i_out)`` of entries of the same irrep; all by default.
-        biases: Whether to add a bias to every ``0e``, or one bool for each entry of the output.
+        biases: Whether to add a bias to every ``0e``, or one bool for each entry of the output; None is False.
         path_normalization: "element" (n counts all terms) or "path" (each pair counts the same).
         backend: "auto", "reference" or "fused"; see ``ops.linear``.
         _optimize_einsums: Means nothing here; leave it at None.
@@ -64,7 +65,8 @@ class Linear(WeightedMap):
     Raises:
         IrrepsError: If a path joins unlike irreps, a bias is not on ``0e``, or an argument does not fit the irreps.
         IndexError: If an instruction points past the end of its irreps.
-        ConfigError: If an argument that means nothing here is not at its default.
+        ConfigError: If an option is unknown, two arguments contradict each other, or one that means nothing here is not
+            at its default.
 
     Example:
         >>> linear = Linear("4x0e + 16x1o", "8x0e + 8x1o + 2e", biases=True)
@@ -87,7 +89,7 @@ class Linear(WeightedMap):
         internal_weights: bool | None = None,
         shared_weights: bool | None = None,
         instructions: Sequence[tuple[int, int]] | None = None,
-        biases: bool | Sequence[bool] = False,
+        biases: bool | Sequence[bool] | None = False,
         path_normalization: str = "element",
         backend: str = "auto",
         _optimize_einsums: bool | None = None,
@@ -95,7 +97,7 @@ class Linear(WeightedMap):
         only_default(_optimize_einsums=(_optimize_einsums, None))
         irreps_in, irreps_out = Irreps(irreps_in), Irreps(irreps_out)
         if (f_in is None) != (f_out is None):
-            raise IrrepsError(f"Linear needs f_in and f_out, or neither; got f_in = {f_in}, f_out = {f_out}.")
+            raise ConfigError(f"Linear needs f_in and f_out, or neither; got f_in = {f_in}, f_out = {f_out}.")
         paths = _paths(irreps_in, irreps_out, instructions, f_in or 1, path_normalization)
         with_bias = _with_bias(irreps_out, biases)
         bias_paths = [LinearInstruction(-1, i, (irreps_out[i].mul,), 1.0) for i in with_bias]
@@ -205,6 +207,10 @@ class Linear(WeightedMap):
         self.output_mask = output_mask(self.irreps_out, self.instructions, like=self.output_mask)
         return self
 
+    def _entries(self, instruction: Any) -> str:
+        """See ``WeightedMap``."""
+        return f"{self.irreps_in[instruction.i_in]} -> {self.irreps_out[instruction.i_out]}"
+
     def __repr__(self) -> str:
         entries = zip(self.irreps_out, self.irreps_out.slices(), strict=True)
         zeros = [str(entry) for entry, s in entries if s.stop > s.start and not self.output_mask[s].any()]
@@ -244,9 +250,7 @@ def _paths(
     irreps_in: Irreps, irreps_out: Irreps, pairs: Sequence[tuple[int, int]] | None, f_in: int, normalization: str
 ) -> list[LinearInstruction]:
     """Return the paths with their factors."""
-    if normalization not in ("element", "path"):
-        hint = did_you_mean(str(normalization), ("element", "path"))
-        raise IrrepsError(f"path_normalization must be 'element' or 'path'; got {normalization!r}.{hint}")
+    known_option("path_normalization", normalization, ("element", "path"))
     if pairs is None:
         pairs = [(i, j) for i, (_, a) in enumerate(irreps_in) for j, (_, b) in enumerate(irreps_out) if a == b]
     for number, (i, j) in enumerate(pairs):
@@ -260,17 +264,21 @@ def _paths(
                 f"instruction {number} joins {irreps_in[i].ir} to {irreps_out[j].ir}; a linear map needs one irrep "
                 f"on both sides. Did you mean {irreps_in[i].ir}?"
             )
+    totals: dict[int, int] = {}
+    numbers: dict[int, int] = {}
+    for i, j in pairs:
+        totals[j] = totals.get(j, 0) + irreps_in[i].mul
+        numbers[j] = numbers.get(j, 0) + 1
     out = []
     for i, j in pairs:
-        muls = [irreps_in[a].mul for a, b in pairs if b == j]
-        n = f_in * (sum(muls) if normalization == "element" else irreps_in[i].mul * len(muls))
+        n = f_in * (totals[j] if normalization == "element" else irreps_in[i].mul * numbers[j])
         out.append(LinearInstruction(i, j, (irreps_in[i].mul, irreps_out[j].mul), 1 / math.sqrt(n) if n > 0 else 1.0))
     return out
 
 
-def _with_bias(irreps_out: Irreps, biases: bool | Sequence[bool]) -> list[int]:
+def _with_bias(irreps_out: Irreps, biases: bool | Sequence[bool] | None) -> list[int]:
     """Return the entries of the output that have a bias."""
-    if isinstance(biases, bool):
+    if biases is None or isinstance(biases, bool):
         return [i for i, (_, ir) in enumerate(irreps_out) if biases and ir.is_scalar()]
     if len(biases) != len(irreps_out):
         raise IrrepsError(f"biases needs one bool for each entry of '{irreps_out}'; got {len(biases)}.")

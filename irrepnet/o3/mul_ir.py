@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from irrepnet.errors import IrrepsError
-from irrepnet.o3.irrep import Irrep
+from irrepnet.o3.irrep import Irrep, nearest_irreps
 
 __all__ = ["MulIr", "read_entries"]
 
@@ -46,7 +46,9 @@ class MulIr(tuple):
         return self[0] * self[1].dim
 
     def __repr__(self) -> str:
-        return f"{self[0]}x{self[1]}"
+        return str(self[0]) + "x" + str(self[1])  # torch.compile cannot follow f"{irrep}"
+
+    __str__ = __repr__
 
 
 def read_entries(irreps: Any) -> Iterable[MulIr]:
@@ -70,12 +72,7 @@ def _term(term: str, text: str) -> MulIr:
     if match is not None:
         return MulIr(int(match[1] or 1), Irrep(match[2]))
     bare = term.strip()
-    if not bare:
-        hint = " A '+' stands without a term."
-    elif bare[-1].isdigit():
-        hint = f" Its parity is missing: did you mean {bare + 'e'!r} or {bare + 'o'!r}?"
-    else:
-        hint = f" Did you mean {bare.lower()!r}?" if _TERM.fullmatch(bare.lower()) else ""
+    hint = nearest_irreps(bare) if bare else " A '+' stands without a term."
     raise IrrepsError(
         f"cannot read term {bare!r} of irreps {text!r}: write MULxLP with a multiplicity, a degree and a parity "
         f"(e, o or y), like '16x1o'.{hint}"

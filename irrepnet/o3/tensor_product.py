@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from irrepnet.errors import IrrepsError, ShapeError
+from irrepnet.errors import DtypeError, IrrepsError, ShapeError
 from irrepnet.o3.instruction import Instruction, normalize_paths, product_plan, read_instructions
 from irrepnet.o3.irreps import Irreps
+from irrepnet.o3.partial_product import partial_product
 from irrepnet.o3.weights import WeightedMap, only_default
 from irrepnet.ops.tensor_product import tensor_product
 
@@ -41,8 +42,8 @@ class TensorProduct(WeightedMap):
         path_normalization: "element" (the default: each product counts the same), "path" (each path does) or "none".
         internal_weights: Whether the module owns its weights; by default where they are shared.
         shared_weights: Whether all rows have the same weights; True by default.
-        compile_left_right: Means nothing here; leave it at True.
-        compile_right: Means nothing here; leave it at False.
+        compile_left_right: Either value does: ``forward`` is always there, and nothing is compiled.
+        compile_right: Either value does: so is ``right``.
         normalization: Old name of ``irrep_normalization``, deprecated as in e3nn.
         _specialized_code: Means nothing here; leave it at None.
         _optimize_einsums: Means nothing here; leave it at None.
@@ -51,7 +52,8 @@ class TensorProduct(WeightedMap):
     Raises:
         IrrepsError: If irreps or a path are not valid: the message names the path and what is allowed.
         IndexError: If an instruction points past the end of its irreps.
-        ConfigError: If an argument that means nothing here is not at its default.
+        ConfigError: If a normalization is unknown, ``internal_weights`` and ``shared_weights`` contradict each other,
+            or an argument that means nothing here is not at its default.
 
     Example:
         >>> cross = TensorProduct("16x1o", "16x1o", "16x1e", [(0, 0, 0, "uuu", False)])
@@ -86,8 +88,6 @@ class TensorProduct(WeightedMap):
         backend: str = "auto",
     ) -> None:
         only_default(
-            compile_left_right=(compile_left_right, True),
-            compile_right=(compile_right, False),
             _specialized_code=(_specialized_code, None),
             _optimize_einsums=(_optimize_einsums, None),
         )
@@ -139,14 +139,92 @@ class TensorProduct(WeightedMap):
             DtypeError: If the operands and the module are not of one dtype and device.
             RuntimeError: If weights are needed and none are given.
         """
-        for name, operand, side, irreps in (("x", x, 1, self.irreps_in1), ("y", y, 2, self.irreps_in2)):
-            if isinstance(operand, Tensor) and operand.shape[-1:] != (irreps.dim,):
-                raise ShapeError(
-                    f"{self._name()} needs {name} [..., {irreps.dim}] for irreps_in{side} = {irreps}; "
-                    f"got {name} {list(operand.shape)}."
-                )
+        self._check("x", x, 1, self.irreps_in1)
+        self._check("y", y, 2, self.irreps_in2)
         weights = self._weights(weight) if self.weight_numel > 0 else None
         return tensor_product(x, y, weights, self.plan, tables=self.tables, backend=self.backend)
+
+    def right(self, y: Tensor, weight: Tensor | None = None) -> Tensor:
+        r"""Fill in the second input: return the matrices B for which the product is :math:`\sum_i x_i B_{ik}`.
+
+        Args:
+            y: Second input, shape ``[..., irreps_in2.dim]``.
+            weight: As for ``forward``.
+
+        Returns:
+            Shape ``[..., irreps_in1.dim, irreps_out.dim]``.
+
+        Raises:
+            ShapeError: If a shape does not fit.
+            DtypeError: If the operands and the module are not of one dtype and device.
+            RuntimeError: If weights are needed and none are given.
+
+        Example:
+            >>> product = TensorProduct("8x1o", "1o", "8x1e", [(0, 0, 0, "uvu", True)])
+            >>> x, y = torch.randn(5, 24), torch.randn(5, 3)
+            >>> B = product.right(y)
+            >>> B.shape, torch.allclose(torch.einsum("zi,zik->zk", x, B), product(x, y), atol=1e-5)
+            (torch.Size([5, 24, 24]), True)
+        """
+        self._check("y", y, 2, self.irreps_in2)
+        weights = self._weights(weight) if self.weight_numel > 0 else None
+        for name, operand in (("y", y), ("weight", weights)):
+            if operand is not None and (operand.dtype, operand.device) != (self.tables.dtype, self.tables.device):
+                raise DtypeError(
+                    f"{self._name()} needs {name} as {str(self.tables.dtype)[6:]} on {self.tables.device}, as the "
+                    f"module; got {str(operand.dtype)[6:]} on {operand.device}. Move it with .to(...)."
+                )
+        return partial_product(y, weights, self.plan)
+
+    def visualize(
+        self, weight: Tensor | None = None, plot_weight: bool = True, aspect_ratio: float | str = 1, ax: Any = None
+    ) -> tuple[Any, Any]:
+        """Draw which entries of the inputs meet in which of the output; see ``draw_product``.
+
+        Args:
+            weight: As for ``forward``.
+            plot_weight: Whether to colour each path by the mean square of its weights.
+            aspect_ratio: Width over height of the picture, or ``"auto"``: by the numbers of entries.
+            ax: Axes of matplotlib to draw on; the current ones by default.
+
+        Returns:
+            Figure and axes.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+            ConfigError: If ``aspect_ratio`` is neither a positive number nor ``"auto"``.
+
+        Example:
+            >>> import matplotlib
+            >>> matplotlib.use("agg")
+            >>> fig, ax = TensorProduct("2x1o", "1o", "2x1e", [(0, 0, 0, "uvu", True)]).visualize()
+        """
+        from irrepnet.o3.product_figure import draw_product
+
+        strengths = None
+        if plot_weight and (weight is not None or self.weight is not None):
+            views = self.weight_views(weight, yield_instruction=True)
+            strengths = {number: view.detach().pow(2).mean().item() for number, _, view in views if view.numel()}
+        irreps = (self.irreps_in1, self.irreps_in2, self.irreps_out)
+        return draw_product(irreps, self.instructions, strengths, aspect_ratio, ax)
+
+    def _check(self, name: str, operand: Any, side: int, irreps: Irreps) -> None:
+        """Raise unless an operand is a tensor of the width of its irreps."""
+        if not isinstance(operand, Tensor) or not operand.is_floating_point():
+            found = operand.dtype if isinstance(operand, Tensor) else type(operand).__name__
+            raise DtypeError(
+                f"{self._name()} needs {name} as a floating-point tensor [..., {irreps.dim}]; got {found}."
+            )
+        if operand.shape[-1:] != (irreps.dim,):
+            raise ShapeError(
+                f"{self._name()} needs {name} [..., {irreps.dim}] for irreps_in{side} = {irreps}; "
+                f"got {name} {list(operand.shape)}."
+            )
+
+    def _entries(self, instruction: Any) -> str:
+        """See ``WeightedMap``."""
+        ins = instruction
+        return f"{self.irreps_in1[ins.i_in1]} x {self.irreps_in2[ins.i_in2]} -> {self.irreps_out[ins.i_out]}"
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> TensorProduct:
         """Move parameters, and make constants anew: casts would round the tables, ``to_empty`` leaves no values."""
@@ -155,14 +233,17 @@ class TensorProduct(WeightedMap):
         self.output_mask = output_mask(self.irreps_out, self.instructions, like=self.output_mask)
         return self
 
-    def __repr__(self) -> str:
-        paths = sum(math.prod(ins.path_shape) for ins in self.instructions)
+    def _missing(self) -> str:
+        """Say which entries of the output no path reaches."""
         entries = zip(self.irreps_out, self.irreps_out.slices(), strict=True)
         zeros = [str(entry) for entry, s in entries if s.stop > s.start and not self.output_mask[s].any()]
-        missing = f" | no path to {'+'.join(zeros)}" if zeros else ""
+        return f" | no path to {'+'.join(zeros)}" if zeros else ""
+
+    def __repr__(self) -> str:
+        paths = sum(math.prod(ins.path_shape) for ins in self.instructions)
         return (
             f"{self._name()}({self.irreps_in1} x {self.irreps_in2} -> {self.irreps_out} | {paths} paths | "
-            f"{self.weight_numel} weights{missing})"
+            f"{self.weight_numel} weights{self._missing()})"
         )
 
 
@@ -179,8 +260,11 @@ def output_mask(irreps_out: Irreps, instructions: Sequence[Any], like: Tensor) -
         tensor([0., 1., 1., 1.])
     """
     reached = {ins.i_out for ins in instructions if 0 not in ins.path_shape and ins.path_weight != 0}
-    mask = [float(i in reached) for i, (mul, ir) in enumerate(irreps_out) for _ in range(mul * ir.dim)]
-    return torch.tensor(mask, dtype=like.dtype, device=like.device)
+    mask = torch.zeros(irreps_out.dim, dtype=like.dtype, device="cpu")  # also where the default device has no values
+    for i, s in enumerate(irreps_out.slices()):
+        if i in reached:
+            mask[s] = 1.0
+    return mask.to(like.device)
 
 
 def _variances(name: str, given: Sequence[float] | Tensor | None, irreps: Irreps) -> list[float]:

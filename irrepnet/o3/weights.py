@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from irrepnet.errors import ConfigError, DtypeError, IrrepsError, ShapeError
+from irrepnet.o3.saved_constants import without_constants
 
 __all__ = ["WeightedMap", "only_default", "resolve_sharing"]
+
+_TABLE_ROWS = 20  # of instructions in a message; a network's product may have hundreds
 
 
 class WeightedMap(torch.nn.Module):
@@ -52,7 +56,8 @@ class WeightedMap(torch.nn.Module):
         self.instructions = list(instructions)
         sizes = [math.prod(ins.path_shape) if has else 0 for ins, has in zip(instructions, weighted, strict=True)]
         self.weight_numel = sum(sizes)
-        self._weight_slices = {i: slice(sum(sizes[:i]), sum(sizes[: i + 1])) for i, has in enumerate(weighted) if has}
+        ends = list(accumulate(sizes))
+        self._weight_slices = {i: slice(ends[i] - sizes[i], ends[i]) for i, has in enumerate(weighted) if has}
         self._weight_prefix = weight_prefix
         self.internal_weights, self.shared_weights = resolve_sharing(internal_weights, shared_weights, any(weighted))
         own = self.internal_weights and self.weight_numel > 0
@@ -116,9 +121,10 @@ class WeightedMap(torch.nn.Module):
                     f"{self._name()} needs a list of {len(self._weight_slices)} weights, one for each instruction that "
                     f"has some; got {len(weight)}."
                 )
-            pairs = zip(weight, self._weight_slices, strict=True)
-            weight = torch.cat([w.flatten(w.ndim - len(self.instructions[i].path_shape)) for w, i in pairs], dim=-1)
+            weight = torch.cat([self._flat(w, i) for w, i in zip(weight, self._weight_slices, strict=True)], dim=-1)
         if weight is None:
+            if self.weight_numel == 0:
+                return torch.zeros(*self._weight_prefix, 0)
             if self.weight is None:
                 raise RuntimeError(
                     f"{self._name()} was made with internal_weights=False and needs {self.weight_numel} weights in the "
@@ -133,22 +139,48 @@ class WeightedMap(torch.nn.Module):
             rows = "" if self.shared_weights else "..., "
             raise ShapeError(
                 f"{self._name()} with shared_weights={self.shared_weights} needs weight "
-                f"[{rows}{', '.join(map(str, needed))}]; got {list(weight.shape)}."
+                f"[{rows}{', '.join(map(str, needed))}]; got {list(weight.shape)}. The flat axis holds\n"
+                f"{self._weight_table()}"
             )
         return weight
+
+    def _flat(self, weight: Tensor, instruction: int) -> Tensor:
+        """Return the weights of one instruction, ``[..., *path_shape]``, with the axes of its path made one."""
+        shape = self.instructions[instruction].path_shape
+        if tuple(weight.shape[-len(shape) :]) != shape:
+            raise ShapeError(
+                f"{self._name()} needs weights [..., {', '.join(map(str, shape))}] for instruction {instruction}; "
+                f"got {list(weight.shape)}."
+            )
+        return weight.flatten(-len(shape))
+
+    def _weight_table(self) -> str:
+        """Say which instruction has which of the flat weights."""
+        rows = [("instruction", "entries", "mode", "path_shape", "count", "offset")]
+        for i, where in self._weight_slices.items():
+            ins = self.instructions[i]
+            mode = getattr(ins, "connection_mode", "uw")
+            count = where.stop - where.start
+            rows.append((str(i), self._entries(ins), mode, str(ins.path_shape), str(count), str(where.start)))
+        if len(rows) > _TABLE_ROWS + 1:
+            rows[_TABLE_ROWS:-1] = [("...", "", "", "", "", "")]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+        return "\n".join(f"  {line.rstrip()}" for line in lines)
+
+    def _entries(self, instruction: Any) -> str:
+        """Say which entries of the irreps an instruction joins."""
+        return ""
 
     def _name(self) -> str:
         return type(self).__name__
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         """Load learned weights; e3nn also saves constants (masks, tables, empty weights), which are left out."""
-        constants = (prefix + "output_mask", prefix + "_compiled_main")
-        kept = {
-            key: value
-            for key, value in state_dict.items()
-            if not key.startswith(constants)
-            and not (key in (prefix + "weight", prefix + "bias") and value.numel() == 0)
-        }
+        empty = [
+            name for name in ("weight", "bias") if prefix + name in state_dict and not state_dict[prefix + name].numel()
+        ]
+        kept = without_constants(state_dict, prefix, ("output_mask", "_compiled_main", *empty))
         super()._load_from_state_dict(kept, prefix, *args)
 
 
@@ -161,7 +193,7 @@ def resolve_sharing(internal: bool | None, shared: bool | None, has_weights: boo
         has_weights: Whether there are any.
 
     Raises:
-        IrrepsError: If own weights are not to be shared: there is one set of them.
+        ConfigError: If own weights are not to be shared: there is one set of them.
 
     Example:
         >>> resolve_sharing(None, False, True)
@@ -172,7 +204,7 @@ def resolve_sharing(internal: bool | None, shared: bool | None, has_weights: boo
     if internal is None:
         internal = shared and has_weights
     if internal and not shared:
-        raise IrrepsError("internal_weights=True needs shared_weights=True; got False. Pass weights in the call.")
+        raise ConfigError("internal_weights=True needs shared_weights=True; got False. Pass weights in the call.")
     return internal, shared
 
 
@@ -186,7 +218,7 @@ def only_default(**arguments: tuple[Any, Any]) -> None:
         ConfigError: If one is not at its default.
 
     Example:
-        >>> only_default(compile_right=(False, False))
+        >>> only_default(_optimize_einsums=(None, None))
     """
     for name, (value, default) in arguments.items():
         if value != default:

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from o3.products import products
 
-from irrepnet.errors import IrrepsError
+from irrepnet.errors import ConfigError, IrrepsError
 from irrepnet.o3 import Irreps
 from irrepnet.o3.instruction import normalize_paths, product_plan, read_instructions
 from irrepnet.o3.wigner import table_3j
@@ -32,11 +32,11 @@ def test_forbidden_paths_name_what_is_allowed(irreps, message):
         (
             ("2x1o", "3x1o", "4x1e"),
             (0, 0, 0, "uvu", True),
-            "mode 'uvu' needs mul_out = mul_in1; got 2x1o x 3x1o -> 4x1e",
+            r"mode 'uvu' needs mul_out = mul_in1; got 2x1o x 3x1o -> 4x1e. Modes that fit: uvw\.",
         ),
         (("2x1o", "3x1o", "4x1e"), (0, 0, 0, "uvv", True), "needs mul_out = mul_in2"),
         (("2x1o", "3x1o", "4x1e"), (0, 0, 0, "uuw", True), "needs mul_in1 = mul_in2"),
-        (("2x1o", "2x1o", "4x1e"), (0, 0, 0, "uuu", True), "needs mul_in1 = mul_in2 = mul_out"),
+        (("2x1o", "2x1o", "4x1e"), (0, 0, 0, "uuu", True), "needs mul_in1 = mul_in2 = mul_out.*Modes that fit: uvw"),
         (("2x1o", "3x1o", "4x1e"), (0, 0, 0, "uvuv", True), "needs mul_out = mul_in1 mul_in2"),
         (("3x1o", "3x1o", "4x1e"), (0, 0, 0, "uvu<v", False), r"mul_out = mul_in1 \(mul_in1 - 1\) / 2"),
         (("2x1o", "3x1o", "4x1e"), (0, 0, 0, "u<vw", True), "needs mul_in1 = mul_in2"),
@@ -69,10 +69,10 @@ def test_unknown_normalisations_are_named():
     irreps = Irreps("1o"), Irreps("1o"), Irreps("1e")
     paths, ones = read(*irreps, (0, 0, 0, "uuu", False)), ([1.0], [1.0], [1.0])
     with pytest.raises(
-        IrrepsError, match=r"irrep_normalization must be one of .*'componet'. Did you mean 'component'\?"
+        ConfigError, match=r"irrep_normalization must be one of .*'componet'. Did you mean 'component'\?"
     ):
         normalize_paths(irreps, paths, ones, "componet", "element")
-    with pytest.raises(IrrepsError, match="path_normalization must be one of element, path, none; got 'x'"):
+    with pytest.raises(ConfigError, match="path_normalization must be one of element, path, none; got 'x'"):
         normalize_paths(irreps, paths, ones, "component", "x")
 
 

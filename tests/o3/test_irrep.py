@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from irrepnet.errors import IrrepsError
 from irrepnet.o3 import Irrep, Irreps, irrep
+from irrepnet.o3.irrep import nearest_irreps
 
 irreps_of_o3 = st.tuples(st.integers(0, 12), st.sampled_from([1, -1])).map(Irrep)
 
@@ -18,6 +19,40 @@ def test_is_the_tuple_of_degree_and_parity():
     assert (ir.l, ir.p, ir.dim, str(ir), repr(ir)) == (2, -1, 5, "2o", "2o")
     assert Irrep(ir) is ir
     assert ir == Irrep(2, -1) == Irrep((2, -1)) == Irrep(" 2 o ") == Irrep(e3nn.o3.Irrep("2o"))
+
+
+def test_an_entry_of_irreps_gives_its_irrep():
+    """e3nn returns the degree, an int."""
+    entry = Irreps("2x3o")[0]
+    assert Irrep(entry) == Irrep("3o") and type(Irrep(entry)) is Irrep
+    assert Irrep(e3nn.o3.Irreps("2x3o")[0].ir) == Irrep("3o")
+    assert e3nn.o3.Irrep(e3nn.o3.Irreps("2x3o")[0]) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("1", "'1e' or '1o'"),
+        ("1O", "'1o'"),
+        ("o1", "'1o'"),
+        ("l1o", "'1o'"),
+        ("1-", "'1o'"),
+        ("2+", "'2e'"),
+        ("1u", "'1o'"),
+        ("2 G", "'2e'"),
+        ("2x1o", "'2x1o'"),
+        ("16 * 1o", "'16x1o'"),
+        ("2X1", "'2x1e' or '2x1o'"),
+        ("12", "'12e' or '12o'"),
+        ("1oo", None),
+        ("vector", None),
+        ("-1e", None),
+        ("1.5e", None),
+        ("", None),
+    ],
+)
+def test_hints(text, hint):
+    assert nearest_irreps(text) == (f" Did you mean {hint}?" if hint else "")
 
 
 def test_text_with_the_parity_of_the_harmonics():
@@ -76,7 +111,7 @@ def test_pickle_and_copy(protocol):
         ((-1, 1), "needs a degree l = 0, 1, 2, ...; got l = -1"),
         ((1.0, 1), "got l = 1.0"),
         (((1,),), r"cannot read \(1,\) as one irrep"),
-        ((Irreps("2x1o")[0],), "cannot read 2x1o as one irrep"),
+        ((Irreps("2x1o"),), r"cannot read 2x1o as one irrep"),
         ((None,), "cannot read None as one irrep"),
     ],
 )

@@ -100,6 +100,46 @@ def test_weights_and_where_they_lie():
     assert 0.8 < out.var().item() < 1.25
 
 
+def test_a_bias_list_that_is_none_is_no_bias():
+    assert o3.Linear("0e", "0e", biases=None).bias is None
+
+
+@settings(max_examples=10)
+@given(st.data())
+def test_chosen_paths_equal_e3nn(data):
+    muls = st.integers(0, 3)
+    irreps_in, irreps_out = (data.draw(st.lists(st.tuples(muls, st.just("1o")), min_size=1, max_size=3)) for _ in "ab")
+    pairs = [(i, j) for i in range(len(irreps_in)) for j in range(len(irreps_out))]
+    chosen = data.draw(st.lists(st.sampled_from(pairs), min_size=1, max_size=4))  # one may come twice
+    options = {"instructions": chosen, "path_normalization": data.draw(st.sampled_from(["element", "path"]))}
+    ours, theirs = (room.Linear(irreps_in, irreps_out, **options) for room in (o3, e3nn.o3))
+    assert ours.weight_numel == theirs.weight_numel
+    ours.load_state_dict(theirs.state_dict())
+    x = ours.irreps_in.randn(3, -1)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=0, atol=1e-12)
+    for view, other in zip(ours.weight_views(), theirs.weight_views(), strict=True):
+        assert torch.equal(view, other)
+
+
+def test_without_weights_of_its_own_arguments_still_go_together():
+    linear = o3.Linear("2x0e", "3x0e", shared_weights=False)
+    x, weight = torch.randn(4, 2), torch.randn(4, 6)
+    assert linear(x.float(), weight.float()).dtype == torch.float32
+    with pytest.raises(DtypeError, match="features and weights of one dtype"):
+        linear(x.float(), weight)
+
+
+def test_wrong_numbers_of_weights_come_with_a_table():
+    linear = o3.Linear("4x0e+2x1o", "3x0e+2x1o", internal_weights=False, biases=True)
+    with pytest.raises(ShapeError, match=r"needs weight \[16\]; got \[12\]. The flat axis holds") as error:
+        linear(torch.randn(3, 10), torch.randn(12), torch.randn(3))
+    assert str(error.value).splitlines()[1:] == [
+        "  instruction  entries       mode  path_shape  count  offset",
+        "  0            4x0e -> 3x0e  uw    (4, 3)      12     0",
+        "  1            2x1o -> 2x1o  uw    (2, 2)      4      12",
+    ]
+
+
 def test_chosen_paths():
     linear = o3.Linear("4x0e+3x0e", "4x0e+3x0e", instructions=[(0, 0), (1, 1)])
     assert linear.weight_numel == 25
@@ -187,11 +227,11 @@ def test_reads_as_mathematics():
         ({"instructions": [(0, 1)]}, ValueError, "instruction 0 joins 0e to 1o.*Did you mean 0e"),
         ({"instructions": [(0, 2)]}, IndexError, r"instruction 0 is \(0, 2\); irreps_in '2x0e\+1x1o' has 2 entries"),
         ({"instructions": [(-1, 0)]}, IndexError, r"instruction 0 is \(-1, 0\)"),
-        ({"f_in": 3}, IrrepsError, "needs f_in and f_out, or neither; got f_in = 3, f_out = None"),
+        ({"f_in": 3}, ConfigError, "needs f_in and f_out, or neither; got f_in = 3, f_out = None"),
         ({"biases": [True, True]}, IrrepsError, "a bias is possible on 0e only; got one on 1o of '3x0e"),
         ({"biases": [True]}, IrrepsError, "one bool for each entry of '3x0e.*; got 1"),
-        ({"path_normalization": "paths"}, IrrepsError, "must be 'element' or 'path'; got 'paths'. Did you mean 'path'"),
-        ({"shared_weights": False, "internal_weights": True}, IrrepsError, "needs shared_weights=True"),
+        ({"path_normalization": "paths"}, ConfigError, "one of element, path; got 'paths'. Did you mean 'path'"),
+        ({"shared_weights": False, "internal_weights": True}, ConfigError, "needs shared_weights=True"),
         ({"_optimize_einsums": True}, ConfigError, "_optimize_einsums has no meaning"),
     ],
 )

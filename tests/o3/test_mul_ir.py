@@ -31,7 +31,7 @@ def test_every_way_of_writing_entries():
     [
         ("2x1o+", "cannot read term '' of irreps '2x1o\\+'.*A '\\+' stands without a term"),
         ("0e + 2x", "cannot read term '2x' of irreps '0e \\+ 2x'"),
-        ("16x0e + 8x1", r"term '8x1'.*Its parity is missing: did you mean '8x1e' or '8x1o'\?"),
+        ("16x0e + 8x1", r"term '8x1'.*Did you mean '8x1e' or '8x1o'\?"),
         ("2X1o", r"term '2X1o'.*Did you mean '2x1o'\?"),
         ("-1x1o", "term '-1x1o'"),
         ("2.5x0e", "term '2.5x0e'"),

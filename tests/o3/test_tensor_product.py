@@ -73,6 +73,55 @@ def test_weights_lie_as_in_e3nn():
     assert torch.equal(tp(x, y, list(views)), tp(x, y))
 
 
+@settings(max_examples=10)
+@given(products())
+def test_views_are_where_the_product_reads(product):
+    """e3nn's weight_view_for_instruction counts paths without weights, so later views are wrong there."""
+    tp = make(product)
+    weight = torch.arange(float(tp.weight_numel))
+    weight = weight if tp.shared_weights else weight.expand(2, -1)
+    views = [tp.weight_view_for_instruction(i, weight) for i, ins in enumerate(tp.instructions) if ins.has_weight]
+    for view, other in zip(views, tp.weight_views(weight), strict=True):
+        assert torch.equal(view, other)
+    assert torch.equal(torch.cat([view.flatten(weight.ndim - 1) for view in views] or [weight], dim=-1), weight)
+    twin = e3nn.o3.TensorProduct(
+        *[[(mul, (ir.l, ir.p)) for mul, ir in side] for side in product.irreps], product.instructions, **product.options
+    )
+    for view, other in zip(views, twin.weight_views(weight), strict=True):
+        assert torch.equal(view, other)
+
+
+def test_the_view_that_e3nn_misplaces():
+    args = "2x0e", "0e", "2x0e", [(0, 0, 0, "uvu", False), (0, 0, 0, "uvu", True)]
+    weight = torch.tensor([1.0, 2.0])
+    ours, theirs = (room.TensorProduct(*args, internal_weights=False) for room in (o3, e3nn.o3))
+    assert ours.weight_view_for_instruction(1, weight).flatten().tolist() == [1.0, 2.0]
+    with pytest.raises((RuntimeError, IndexError)):
+        theirs.weight_view_for_instruction(1, weight)
+
+
+def test_wrong_numbers_of_weights_come_with_a_table():
+    instructions = [(0, 0, 0, "uvu", False), (1, 0, 1, "uvw", True), (0, 1, 2, "uvu", True)]
+    tp = o3.TensorProduct("2x0e+3x1o", "4x0e+2x1o", "2x0e+5x1o+2x1o", instructions, internal_weights=False)
+    with pytest.raises(ShapeError, match=r"needs weight \[64\]; got \[60\]. The flat axis holds") as error:
+        tp(torch.randn(3, 11), torch.randn(3, 10), torch.randn(60))
+    assert str(error.value).splitlines()[1:] == [
+        "  instruction  entries              mode  path_shape  count  offset",
+        "  1            3x1o x 4x0e -> 5x1o  uvw   (3, 4, 5)   60     0",
+        "  2            2x0e x 2x1o -> 2x1o  uvu   (2, 2)      4      60",
+    ]
+    with pytest.raises(ShapeError, match=r"needs weights \[..., 2, 2\] for instruction 2; got \[4\]"):
+        tp(torch.randn(3, 11), torch.randn(3, 10), [torch.randn(3, 4, 5), torch.randn(4)])
+
+
+def test_a_table_of_many_instructions_is_cut():
+    tp = o3.FullyConnectedTensorProduct("+".join(["0e"] * 30), "0e", "0e", internal_weights=False)
+    with pytest.raises(ShapeError) as error:
+        tp(torch.randn(3, 30), torch.randn(3, 1), torch.randn(29))
+    lines = str(error.value).splitlines()
+    assert len(lines) == 23 and lines[-2].strip() == "..." and lines[-1].split()[0] == "29"
+
+
 def test_variance_of_the_output():
     torch.manual_seed(0)
     tp = o3.FullyConnectedTensorProduct("8x0e+8x1o+4x2e", "0e+1o+2e", "16x0e+16x1o+16x2e")
@@ -129,7 +178,7 @@ def test_transforms_and_compilers():
     torch.testing.assert_close(torch.vmap(tp)(x, y), expected)
     jacobian = torch.func.jacrev(tp)(x[0], y[0])
     torch.testing.assert_close(jacobian @ x[0], expected[0])  # linear in x
-    loss = lambda weights: torch.func.functional_call(tp, weights, (x, y)).pow(2).sum()  # noqa: E731
+    loss = lambda weights: torch.func.functional_call(tp, weights, (x, y)).pow(2).sum()
     assert torch.func.grad(loss)(dict(tp.named_parameters()))["weight"].shape == tp.weight.shape
 
 
@@ -195,7 +244,7 @@ def test_weights_that_are_missing_or_wrong():
         unshared(*rows, torch.randn(1))
     with pytest.raises(DtypeError, match="needs weight as a tensor; got float"):
         without(*rows, 1.0)
-    with pytest.raises(IrrepsError, match="internal_weights=True needs shared_weights=True"):
+    with pytest.raises(ConfigError, match="internal_weights=True needs shared_weights=True"):
         o3.TensorProduct("1o", "1o", "1e", path, shared_weights=False, internal_weights=True)
 
 
@@ -223,12 +272,14 @@ def test_bad_operands_are_named():
 
 
 def test_arguments_without_meaning_here_stay_at_their_defaults():
-    refused = {"compile_right": True, "compile_left_right": False, "_specialized_code": True}
+    refused = {"_optimize_einsums": True, "_specialized_code": True}
     for name, value in refused.items():
         with pytest.raises(ConfigError, match=f"{name} has no meaning in irrepnet; got"):
             o3.TensorProduct("1o", "1o", "1e", [(0, 0, 0, "uuu", False)], **{name: value})
     with pytest.raises(IrrepsError, match=r"in1_var needs 1 values, one for each entry of '1x1o'; got 2"):
         o3.TensorProduct("1o", "1o", "1e", [(0, 0, 0, "uuu", False)], in1_var=[1.0, 2.0])
+    with pytest.raises(IrrepsError, match=r"out_var needs 1 values, one for each entry of '1x1e'; got 0"):
+        o3.TensorProduct("1o", "1o", "1e", [(0, 0, 0, "uuu", False)], out_var=[])
 
 
 def test_the_old_name_of_the_normalization():
