@@ -8,6 +8,7 @@ import torch
 
 from irrepnet.o3.rotation import (
     Angles,
+    angles_to_axis_angle,
     angles_to_matrix,
     angles_to_quaternion,
     axis_angle_to_quaternion,
@@ -91,7 +92,7 @@ def rand_axis_angle(
         >>> axis.shape, angle.shape
         (torch.Size([5, 3]), torch.Size([5]))
     """
-    axis, angle = quaternion_to_axis_angle(rand_quaternion(*shape, dtype=dtype, device=device))
+    axis, angle = angles_to_axis_angle(*rand_angles(*shape, dtype=dtype, device=device))
     return axis.requires_grad_(requires_grad), angle.requires_grad_(requires_grad)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from fractions import Fraction
 from functools import cache
 
 import numpy as np
@@ -17,9 +16,10 @@ import torch
 
 from irrepnet.errors import DtypeError, IrrepsError
 from irrepnet.o3.irrep import Irrep
+from irrepnet.o3.su2 import degree, real_basis
 from irrepnet.ops._constant import constant_when_compiled
 
-__all__ = ["block_diagonal", "so3_generators", "wigner_3j", "wigner_D"]
+__all__ = ["block_diagonal", "so3_generators", "turns_about_x", "wigner_3j", "wigner_D"]
 
 
 def wigner_D(l: int, alpha: torch.Tensor, beta: torch.Tensor, gamma: torch.Tensor) -> torch.Tensor:
@@ -30,7 +30,7 @@ def wigner_D(l: int, alpha: torch.Tensor, beta: torch.Tensor, gamma: torch.Tenso
 
     .. math:: D^l(\alpha, \beta, \gamma) = Z(\alpha)\, J\, Z(\beta)\, J\, Z(\gamma)
 
-    Computed in float64, so that the result is right to the last digit of the dtype of the angles.
+    Sines, cosines and the turn about x are computed in float64, so float32 results are right to 3e-7.
 
     Args:
         l: Degree.
@@ -52,13 +52,20 @@ def wigner_D(l: int, alpha: torch.Tensor, beta: torch.Tensor, gamma: torch.Tenso
         torch.Size([7, 5, 5])
     """
     dtype = _angle_dtype(alpha, beta, gamma)
-    a, b, c = (angle.to(torch.float64)[..., None] for angle in torch.broadcast_tensors(alpha, beta, gamma))
-    J = torch.tensor(_half_turn_rows(_degree(l)), dtype=torch.float64, device=a.device)  # [2l+1, 2l+1]
-    m = torch.arange(l, -l - 1, -1, device=a.device, dtype=torch.float64)  # [2l+1], frequency of each component
-    # Z(t) has cos(m t) on the diagonal and sin(m t) on the antidiagonal; it is applied, never formed.
-    d = J @ ((m * b).cos()[..., None] * J + (m * b).sin()[..., None] * J.flip(0))  # [..., 2l+1, 2l+1], turn about x
-    d = (m * a).cos()[..., None] * d + (m * a).sin()[..., None] * d.flip(-2)
-    d = (m * c).cos()[..., None, :] * d - (m * c).sin()[..., None, :] * d.flip(-1)
+    J = torch.tensor(_half_turn_rows(degree(l)), dtype=torch.float64, device=alpha.device)  # symmetric, [2l+1, 2l+1]
+    m = torch.arange(l, -l - 1, -1, device=alpha.device, dtype=torch.float64)  # frequency of each component
+    angles = torch.stack(torch.broadcast_tensors(alpha, beta, gamma)).to(torch.float64)[..., None] * m
+    cos, sin = angles.cos(), angles.sin()  # [3, ..., 2l+1]
+    # Z(t) has cos(m t) on the diagonal and sin(m t) on the antidiagonal; it is applied, never formed. J Z(t) J is
+    # linear in cos(m t) and, for m > 0, sin(m t): one product with a constant table serves all rotations.
+    sines = J[:l, :, None] * J.flip(0)[:l, None, :]
+    table = torch.cat([J[:, :, None] * J[:, None, :], sines - sines.mT])  # [3l+1, 2l+1, 2l+1]
+    d = torch.cat([cos[1], sin[1, ..., :l]], dim=-1) @ table.flatten(1)
+    work = torch.promote_types(dtype, torch.float32)  # sums of many terms are behind us
+    d = d.to(work).unflatten(-1, (2 * l + 1, 2 * l + 1))  # [..., 2l+1, 2l+1], turn about x
+    cos, sin = cos.to(work), sin.to(work)
+    d = torch.addcmul(cos[0, ..., None] * d, sin[0, ..., None], d.flip(-2))
+    d = torch.addcmul(cos[2, ..., None, :] * d, sin[2, ..., None, :], d.flip(-1), value=-1)
     return d.to(dtype)
 
 
@@ -130,7 +137,7 @@ def so3_generators(
                 [ 1.,  0.,  0.],
                 [ 0.,  0.,  0.]])
     """
-    J = _half_turn(_degree(l))
+    J = _half_turn(degree(l))
     about_y = np.diag(np.arange(l, -l - 1.0, -1.0))[:, ::-1]  # derivative of Z(t) at t = 0
     about_x = J @ about_y @ J
     about_z = about_x @ about_y - about_y @ about_x
@@ -168,7 +175,7 @@ def wigner_3j(
                 [0., 0., 1.]])
     """
     for l in (l1, l2, l3):
-        _degree(l)
+        degree(l)
     if not abs(l1 - l2) <= l3 <= l1 + l2:
         raise IrrepsError(
             f"wigner_3j({l1}, {l2}, {l3}) needs degrees that form a triangle: "
@@ -203,7 +210,8 @@ def table_3j(l1: int, l2: int, l3: int) -> np.ndarray:
     for m1 in range(-l1, l1 + 1):
         for m2 in range(max(-l2, -l3 - m1), min(l2, l3 - m1) + 1):
             symbols[m1 + l1, m2 + l2, l3 - m1 - m2] = _su2_3j(l1, m1, l2, m2, l3)
-    C = np.einsum("ai,bj,ijk->abk", _real_basis(l1), _real_basis(l2), symbols, optimize=True) @ _real_basis(l3).T
+    C = (real_basis(l1) @ symbols.reshape(2 * l1 + 1, -1)).reshape(symbols.shape)
+    C = real_basis(l2) @ C @ real_basis(l3).T
     C = np.ascontiguousarray(((-1j) ** ((l1 + l2 + l3) % 4) * C).real)
     C[np.abs(C) < 1e-15] = 0.0  # sums that cancel exactly; the smallest true entries at l = 30 are far above
     C.flags.writeable = False
@@ -223,7 +231,7 @@ def _su2_3j(l1: int, m1: int, l2: int, m2: int, l3: int) -> float:
     above = f(l1 + m1) * f(l1 - m1) * f(l2 + m2) * f(l2 - m2) * f(l3 + m3) * f(l3 - m3)
     below = f(l1 + l2 + l3 + 1) * f(a) * f(b) * f(c)
     sign = math.copysign(1.0, total) * (-1) ** (l1 - l2 - m3)
-    return sign * math.sqrt(Fraction(total * total * above, below))
+    return sign * math.sqrt(total * total * above / below)  # a quotient of integers is rounded once
 
 
 @cache
@@ -234,38 +242,52 @@ def _half_turn(l: int) -> np.ndarray:
     :math:`R_z(\pi/2) R_y(\pi/2) R_z(\pi/2)`; Wigner's d at a right angle is an integer sum over powers of 2.
     """
     d = np.zeros((2 * l + 1, 2 * l + 1))
-    f = math.factorial
-    for m in range(-l, l + 1):
-        for n in range(-l, l + 1):
-            terms = range(max(0, n - m), min(l + n, l - m) + 1)
-            total = sum((-1) ** (m - n + s) * math.comb(l + n, s) * math.comb(l - n, l - m - s) for s in terms)
-            square = Fraction(total * total * f(l + m) * f(l - m), f(l + n) * f(l - n) * 4**l)
-            d[m + l, n + l] = math.copysign(math.sqrt(square), total)
-    quarter = np.array([(-1j) ** (m % 4) for m in range(-l, l + 1)])  # exp(-i m pi/2)
-    Q = _real_basis(l)
-    J = np.ascontiguousarray((Q.conj() @ (quarter[:, None] * d * quarter) @ Q.T).real)
+    for m in range(l + 1):
+        for n in range(-m, m + 1):
+            sign = (-1) ** (m - n)
+            d[l + m, l + n] = d[l - n, l - m] = entry = _wigner_d_at_right_angle(l, m, n)
+            d[l + n, l + m] = d[l - m, l - n] = sign * entry
+    J = _half_turn_in_real_basis(l, d)
     J.flags.writeable = False
     return J
 
 
-def _real_basis(l: int) -> np.ndarray:
-    r"""Return Q with real harmonics = Q @ complex ones (Condon-Shortley phase), complex128 ``[2l+1, 2l+1]``.
+def _half_turn_in_real_basis(l: int, d: np.ndarray) -> np.ndarray:
+    r"""Return J, given ``_wigner_d_at_right_angle``: the phases :math:`(-i)^{m+n}` become signs and zeros.
 
-    Rows: sin(l phi), ..., sin(phi), 1, cos(phi), ..., cos(l phi); columns: m = -l ... l.
+    For orders k, j >= 0 with k + j even cosines go to cosines and sines to sines, else to each other.
     """
-    Q = np.zeros((2 * l + 1, 2 * l + 1), dtype=np.complex128)
-    Q[l, l] = 1.0
-    for m in range(1, l + 1):
-        Q[l + m, [l - m, l + m]] = np.array([1, (-1) ** m]) / math.sqrt(2)
-        Q[l - m, [l - m, l + m]] = np.array([1j, -1j * (-1) ** m]) / math.sqrt(2)
-    return Q
+    k = np.arange(l + 1)
+    total = k[:, None] + k
+    phase, even = (-1.0) ** (total // 2), total % 2 == 0
+    cosine = (d[l:, l:] + d[l:, l::-1]) * np.where(np.outer(k, k) == 0, phase / 2, phase)
+    sine = (d[l:, l:] - d[l:, l::-1]) * phase
+    J = np.zeros_like(d)
+    J[l:, l:] = np.where(even, cosine, 0.0)
+    J[:l, :l] = np.where(even, sine, 0.0)[:0:-1, :0:-1]
+    J[l::-1, l:] -= np.where(even, 0.0, cosine)
+    J[l:, l::-1] -= np.where(even, 0.0, cosine).T
+    return J
 
 
-def _degree(l: int) -> int:
-    """Return ``l`` if it is a degree, else raise."""
-    if isinstance(l, bool) or not isinstance(l, int) or l < 0:
-        raise IrrepsError(f"a degree is an integer l >= 0; got {l!r}.")
-    return l
+def _wigner_d_at_right_angle(l: int, m: int, n: int) -> float:
+    """Return an entry of Wigner's d, times sqrt(2) if just one order is 0, in integers up to one root; m >= n."""
+    comb, f = math.comb, math.factorial
+    total = sum((-1) ** s * comb(l + n, s) * comb(l - n, l - m - s) for s in range(min(l + n, l - m) + 1))
+    above = total * total * f(l + m) * f(l - m) * (2 if (m == 0) != (n == 0) else 1)
+    return math.copysign(math.sqrt(above / (f(l + n) * f(l - n) * 4**l)), (-1) ** (m - n) * total)
+
+
+def turns_about_x(l: int, angles: np.ndarray) -> np.ndarray:
+    """Return the matrices of turns about x, float64 ``[..., 2l+1, 2l+1]``; they do not mix sines and cosines.
+
+    Example:
+        >>> turns_about_x(1, np.array(0.0)).diagonal()
+        array([1., 1., 1.])
+    """
+    J = _half_turn(degree(l))
+    angles = angles[..., None, None] * np.arange(l, -l - 1.0, -1.0)[:, None]  # [..., 2l+1, 1]
+    return J @ (np.cos(angles) * J + np.sin(angles) * J[::-1])
 
 
 def _angle_dtype(*angles: torch.Tensor) -> torch.dtype:

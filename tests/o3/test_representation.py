@@ -72,8 +72,8 @@ def test_gradients_reach_the_angles_and_are_finite_at_the_identity():
 def test_derivative_by_the_matrix_is_right_next_to_the_identity_through_a_fixed_rotation():
     x, S = o3.Irreps("1o+2e"), o3.rand_matrix()
     generator = torch.tensor([[0.0, -0.3, 0.2], [0.3, 0.0, -0.7], [-0.2, 0.7, 0.0]])
-    turn = lambda t: torch.linalg.matrix_exp(t * generator)  # noqa: E731
-    D = lambda t: x.D_from_matrix(turn(t) @ S.T) @ x.D_from_matrix(S)  # noqa: E731
+    turn = lambda t: torch.linalg.matrix_exp(t * generator)
+    D = lambda t: x.D_from_matrix(turn(t) @ S.T) @ x.D_from_matrix(S)
     slope = torch.autograd.functional.jacobian(D, torch.tensor(0.0))
     torch.testing.assert_close(slope, (D(1e-5) - D(-1e-5)) / 2e-5, rtol=0, atol=1e-8)
 

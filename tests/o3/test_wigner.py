@@ -9,7 +9,7 @@ from sympy.physics.wigner import wigner_3j as sympy_3j
 
 from irrepnet import o3
 from irrepnet.errors import DtypeError, IrrepsError
-from irrepnet.o3.wigner import _su2_3j
+from irrepnet.o3.wigner import _half_turn, _su2_3j, turns_about_x
 
 TRIPLES = [ls for ls in itertools.combinations_with_replacement(range(9), 3) if ls[2] <= ls[0] + ls[1]]
 
@@ -102,6 +102,23 @@ def test_matrices_equal_sympy_at_degree_12():
         assert d[l + m, l].item() == pytest.approx(expected, abs=1e-12)
 
 
+def test_the_half_turn_behind_them_is_exact():
+    """It swaps x and y and reverses z, it is symmetric, and half of its entries are true zeros."""
+    assert _half_turn(1).tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, -1]]
+    for l in (2, 7, 30):
+        J = torch.tensor(_half_turn(l))
+        assert torch.equal(J, J.T)
+        assert (J == 0).sum() >= 2 * l * (l + 1)
+        assert_close(J @ J, torch.eye(2 * l + 1), 1e-15)
+
+
+@pytest.mark.parametrize("l", [0, 1, 5])
+def test_turns_about_x_are_matrices_with_one_angle(l):
+    beta = torch.linspace(-4, 4, 9)
+    zero = torch.zeros_like(beta)
+    assert_close(torch.tensor(turns_about_x(l, beta.numpy())), o3.wigner_D(l, zero, beta, zero), 1e-14)
+
+
 def test_degree_one_is_the_rotation_matrix():
     angles = o3.rand_angles(5)
     assert_close(o3.wigner_D(1, *angles), o3.angles_to_matrix(*angles), 1e-15)
@@ -114,7 +131,7 @@ def test_generators_generate():
     assert o3.so3_generators(2, dtype=torch.float32).dtype == torch.float32
 
 
-@pytest.mark.parametrize("l", [1, 4, 8])
+@pytest.mark.parametrize("l", [1, 4, 8, 30])
 def test_float32_is_right_to_1e_6(l):
     angles = [angle.float() for angle in o3.rand_angles(100)]
     D = o3.wigner_D(l, *angles)
@@ -138,6 +155,13 @@ def test_tables_made_while_tracing_are_not_kept():
         o3.wigner_3j(17, 17, 17)
     assert o3.wigner_D(17, *o3.rand_angles(2)).sum().isfinite()
     assert o3.wigner_3j(17, 17, 17).norm().item() == pytest.approx(1.0)
+
+
+def test_angles_on_another_device_broadcast():
+    a, b, c = torch.empty(3, 1, device="meta"), torch.empty(2, device="meta"), torch.empty((), device="meta")
+    D = o3.wigner_D(2, a, b, c)
+    assert D.device.type == "meta" and D.shape == (3, 2, 5, 5)
+    assert o3.wigner_D(2, *torch.zeros(3, 0)).shape == (0, 5, 5)
 
 
 def test_compiles():
