@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from irrepnet.errors import IrrepsError, ShapeError
-from irrepnet.nn.second_moment import second_moment_factor
+from irrepnet.errors import IrrepsError
+from irrepnet.math.normalize2mom import normalize2mom
+from irrepnet.math.second_moment import in_double
+from irrepnet.nn.channels import checked_features
+from irrepnet.nn.runs import Function, apply_runs, function_name, join_runs, learned_by
 from irrepnet.o3.irrep import Irrep
 from irrepnet.o3.irreps import Irreps
 
 __all__ = ["Activation"]
-
-Function = Callable[[Tensor], Tensor]
-
-
-class _Run(NamedTuple):
-    """Neighbouring entries with one and the same function, ``width`` columns."""
-
-    width: int
-    act: Function | None
-    factor: float
 
 
 class Activation(nn.Module):
@@ -32,7 +25,7 @@ class Activation(nn.Module):
     .. math:: x \mapsto c f(x), \qquad c = \left(\mathbb{E}_{z \sim N(0, 1)} f(z)^2\right)^{-1/2}
 
     Even scalars stay even. An odd scalar needs a function that is odd (it stays odd) or even (it becomes even).
-    There is nothing to learn here.
+    There is nothing to learn here, unless a function is a module with parameters.
 
     Args:
         irreps_in: Irreps of the features.
@@ -40,9 +33,13 @@ class Activation(nn.Module):
             have to be left alone.
         second_moment: ``"e3nn"``: e3nn's Monte-Carlo constants, with which its weights were trained; ``"exact"``.
 
+    Attributes:
+        irreps_out: ``irreps_in`` with the parities that the functions give.
+        acts: The functions with their factors, and None where there is none.
+
     Raises:
         IrrepsError: If the number of functions is wrong, an entry is no scalar, or a parity is violated.
-        ConfigError: If ``second_moment`` is unknown.
+        ConfigError: If ``second_moment`` is unknown, or that of a function is zero or not finite.
 
     Example:
         >>> act = Activation("8x0e + 4x0o + 2x1o", [torch.nn.functional.silu, torch.abs, None])
@@ -60,15 +57,15 @@ class Activation(nn.Module):
                 f"Activation needs one function (or None) for each of the {len(self.irreps_in)} entries of "
                 f"'{self.irreps_in}'; got {len(acts)}."
             )
-        pairs = list(zip(self.irreps_in, acts, strict=True))
+        scaled = [None if act is None else normalize2mom(act, second_moment=second_moment) for act in acts]
+        pairs = zip(self.irreps_in, scaled, strict=True)
         self.irreps_out = Irreps([(mul, ir if act is None else _acted_on(ir, act)) for (mul, ir), act in pairs])
-        self.acts = tuple(acts)
-        self._modules_among_acts = nn.ModuleList(act for act in acts if isinstance(act, nn.Module))
-        self._runs = _runs([(entry.dim, act) for entry, act in pairs], second_moment)
+        self.acts = nn.ModuleList(scaled)  # type: ignore[arg-type]
+        self._runs = join_runs((entry.dim, act) for entry, act in zip(self.irreps_in, scaled, strict=True))
 
     @property
-    def paths(self) -> list[tuple[int, Irrep, Function | None]]:
-        """Multiplicity, irrep and function (as given, without its factor) of each entry of ``irreps_in``."""
+    def paths(self) -> list[tuple[int, Irrep, nn.Module | None]]:
+        """Multiplicity, irrep and function (with its factor) of each entry of ``irreps_in``."""
         return [(mul, ir, act) for (mul, ir), act in zip(self.irreps_in, self.acts, strict=True)]
 
     def forward(self, features: Tensor, dim: int = -1) -> Tensor:
@@ -83,67 +80,40 @@ class Activation(nn.Module):
 
         Raises:
             ShapeError: If that axis does not have the size of the irreps.
+            DtypeError: If features are not floating-point, or differ from a function that learns in dtype or device.
         """
-        if features.ndim == 0 or features.shape[dim] != self.irreps_in.dim:
-            raise ShapeError(
-                f"Activation needs features [..., {self.irreps_in.dim}] for irreps_in = {self.irreps_in}; "
-                f"got {list(features.shape)}."
-            )
-        if len(self._runs) < 2:
-            return _act(features, self._runs[0]) if self._runs else features
-        parts = features.split([run.width for run in self._runs], dim)
-        return torch.cat([_act(part, run) for part, run in zip(parts, self._runs, strict=True)], dim)
+        own = learned_by(*[run.act and run.act.f for run in self._runs])
+        return apply_runs(checked_features("Activation", features, self.irreps_in, own, dim), self._runs, dim)
 
     def __repr__(self) -> str:
-        names = ", ".join(_name(act) for act in self.acts)
+        names = ", ".join(function_name(act) for act in self.acts)
         return f"Activation({self.irreps_in} -> {self.irreps_out} | {names})"
 
 
-def _act(features: Tensor, run: _Run) -> Tensor:
-    if run.act is None:
-        return features
-    return run.act(features) if run.factor == 1.0 else run.act(features) * run.factor
-
-
-def _runs(entries: Sequence[tuple[int, Function | None]], second_moment: str) -> tuple[_Run, ...]:
-    """Join neighbouring entries with the same function, so that each run is one call."""
-    runs: list[_Run] = []
-    for width, act in entries:
-        factor = 1.0 if act is None else second_moment_factor(act, second_moment)
-        if runs and runs[-1].act is act:
-            runs[-1] = runs[-1]._replace(width=runs[-1].width + width)
-        elif width:
-            runs.append(_Run(width, act, factor))
-    return tuple(runs)
-
-
-def _acted_on(ir: Irrep, act: Function) -> Irrep:
+def _acted_on(ir: Irrep, act: normalize2mom) -> Irrep:
     """Return what a scalar becomes under a function; raise if that is not an irrep."""
     if ir.l > 0:
         raise IrrepsError(
-            f"Activation applies functions to scalars (l = 0) only; got {_name(act)} for {ir}: functions of single "
-            "components break rotations. Give None for that entry, or use a Gate."
+            f"Activation applies functions to scalars (l = 0) only; got {function_name(act)} for {ir}: functions of "
+            "single components break rotations. Give None for that entry, or use a Gate."
         )
     if ir.p == 1:
         return ir
     parity = _parity(act)
     if parity == 0:
         raise IrrepsError(
-            f"Activation of odd scalars (0o) needs a function that is odd or even; got {_name(act)}, which is neither. "
-            "Use tanh (0o stays 0o) or abs (it becomes 0e)."
+            f"Activation of odd scalars (0o) needs a function that is odd or even; got {function_name(act)}, which is "
+            "neither. Use tanh (0o stays 0o) or abs (it becomes 0e)."
         )
     return Irrep(0, parity)
 
 
-def _parity(act: Function) -> int:
-    """Return 1 for an even function, -1 for an odd one, 0 for neither, by trying."""
+def _parity(act: normalize2mom) -> int:
+    """Return 1 for an even function, -1 for an odd one, 0 for neither, by trying: its values are of order 1."""
     z = torch.linspace(0, 10, 256, dtype=torch.float64, device="cpu")
+    f = in_double(act)
     with torch.no_grad():
-        right, left = act(z), act(-z)
+        right, left = f(z), f(-z)
     if torch.allclose(right, left, rtol=0, atol=1e-5):
         return 1
     return -1 if torch.allclose(right, -left, rtol=0, atol=1e-5) else 0
-
-
-def _name(act: Function | None) -> str:
-    return "-" if act is None else getattr(act, "__name__", type(act).__name__)

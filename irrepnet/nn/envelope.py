@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from irrepnet.errors import ConfigError
+from irrepnet.errors import ConfigError, DtypeError
 
-__all__ = ["PolynomialEnvelope", "check_cutoff"]
+__all__ = ["PolynomialEnvelope", "check_cutoff", "check_lengths"]
 
 
 class PolynomialEnvelope(nn.Module):
@@ -42,7 +42,18 @@ class PolynomialEnvelope(nn.Module):
         self.p = p
 
     def forward(self, edge_len: Tensor) -> Tensor:
-        """Return u for lengths >= 0 of any shape, Å."""
+        """Evaluate the polynomial.
+
+        Args:
+            edge_len: Lengths >= 0, shape ``[...]``, Å.
+
+        Returns:
+            Shape ``[...]``.
+
+        Raises:
+            DtypeError: If lengths are not floating-point.
+        """
+        check_lengths("PolynomialEnvelope", edge_len)
         x = edge_len * (1 / self.cutoff)
         below = (1 - x).clamp(min=0)
         x = 1 - below  # at most 1, so that nothing overflows beyond the cutoff
@@ -54,6 +65,21 @@ class PolynomialEnvelope(nn.Module):
     def extra_repr(self) -> str:
         """Name the arguments in ``repr``."""
         return f"cutoff={self.cutoff}, p={self.p}"
+
+
+def check_lengths(name: str, edge_len: Tensor, own: Tensor | None = None) -> None:
+    """Raise ``DtypeError`` unless lengths are floating-point numbers of the dtype of what a module owns.
+
+    Example:
+        >>> check_lengths("BesselBasis", torch.zeros(2), torch.zeros(3))
+    """
+    if not edge_len.is_floating_point():
+        raise DtypeError(f"{name} needs floating-point edge_len; got {edge_len.dtype}. Write edge_len.float().")
+    if own is not None and edge_len.dtype != own.dtype:
+        raise DtypeError(
+            f"{name} needs edge_len of its own dtype; got edge_len {str(edge_len.dtype)[6:]}, "
+            f"own {str(own.dtype)[6:]}. Move them with .to(...)."
+        )
 
 
 def check_cutoff(cutoff: float) -> float:

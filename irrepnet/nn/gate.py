@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from irrepnet.errors import IrrepsError, ShapeError
+from irrepnet.errors import IrrepsError
 from irrepnet.nn.activation import Activation
+from irrepnet.nn.channels import checked_features
+from irrepnet.nn.runs import apply_runs, join_runs, learned_by
 from irrepnet.o3.irreps import Irreps
+from irrepnet.o3.saved_constants import without_constants
 
 __all__ = ["Gate"]
 
@@ -20,7 +24,9 @@ class Gate(nn.Module):
     r"""Gated nonlinearity: scalars s become :math:`\phi(s)`; an irrep x with the gate g becomes :math:`\psi(g)\, x`.
 
     It takes its input sorted: ``irreps_in`` is the sorted and simplified union of scalars, gates and gated irreps, in
-    which equal irreps keep that order. Functions are normalised as in ``Activation``. There is nothing to learn here.
+    which equal irreps keep that order. Functions are normalised as in ``Activation``. There is nothing to learn here,
+    unless a function is a module with parameters. One pass serves scalars and gates, so ``act_scalars`` and
+    ``act_gates`` are not called: hooks on them stay silent, and other functions need a new gate.
 
     Args:
         irreps_scalars: Scalars (l = 0) that are passed on.
@@ -33,6 +39,8 @@ class Gate(nn.Module):
     Attributes:
         irreps_in: What goes in.
         irreps_out: ``irreps_scalars`` and then ``irreps_gated``, with the parities that functions and gates give.
+        act_scalars: The ``Activation`` of the scalars.
+        act_gates: The ``Activation`` of the gates.
 
     Raises:
         IrrepsError: If scalars or gates are not scalars, the numbers of gates and gated irreps differ, or the functions
@@ -69,38 +77,41 @@ class Gate(nn.Module):
                 f"Gate needs one gate for each irrep of irreps_gated = '{gated}', {gated.num_irreps} in all; "
                 f"got irreps_gates = '{gates}' with {gates.num_irreps}."
             )
-        self.irreps_scalars, self.irreps_gates, self.irreps_gated = scalars, gates, gated
+        self.irreps_scalars, self.irreps_gates, self.irreps_gated = (x.simplify() for x in (scalars, gates, gated))
+        self.act_scalars = Activation(scalars, act_scalars, second_moment=second_moment)
+        self.act_gates = Activation(gates, act_gates, second_moment=second_moment)
+        xs, gs = self.irreps_gated, self.act_gates.irreps_out.simplify()
+        products = [(p.mul, next(xs[p.a].ir * gs[p.b].ir)) for p in _common_pieces(xs, gs)]
+        self.irreps_out = self.act_scalars.irreps_out + Irreps(products)
+
         parts = scalars + gates + gated
         union, place, source = parts.sort()
         self.irreps_in = union.simplify()
+        # All that is scalar lies in front: one pass serves scalars and gates, and skips scalars that are gated.
+        acts = [*self.act_scalars.acts, *self.act_gates.acts, *[None] * len(gated)]
+        self._front = join_runs((parts[i].dim, acts[i]) for i in source if parts[i].ir.l == 0)
+        slices = union.slices()
+        self._cut([slices[i].start for i in place], scalars, gates, gated)
 
-        # All that is scalar lies in front: one Activation serves scalars and gates, and skips scalars that are gated.
-        acts = [*act_scalars, *act_gates, *[None] * len(gated)]
-        front = [i for i in source if parts[i].ir.l == 0]
-        self.activation = Activation([parts[i] for i in front], [acts[i] for i in front], second_moment=second_moment)
-        acted = [entry for _, entry in sorted(zip(front, self.activation.irreps_out, strict=True))]
-        xs, gs = gated.simplify(), Irreps(acted[len(scalars) : len(scalars + gates)]).simplify()
-        products = [(p.mul, next(xs[p.a].ir * gs[p.b].ir)) for p in _common_pieces(xs, gs)]
-        self.irreps_out = Irreps(acted[: len(scalars)]) + Irreps(products)
-
-        self._cut([union.slices()[place[i]].start for i in range(len(parts))])
-
-    def _cut(self, start: list[int]) -> None:
+    def _cut(self, start: list[int], scalars: Irreps, gates: Irreps, gated: Irreps) -> None:
         """Cut ``irreps_in`` into pieces, each a scalar entry, gates, or what they multiply, and note what is what.
 
         Args:
             start: First column of each entry of scalars, gates and gated irreps.
+            scalars: As given.
+            gates: As given.
+            gated: As given.
         """
-        first_gate, first_gated = len(self.irreps_scalars), len(self.irreps_scalars) + len(self.irreps_gates)
-        kept = [(start[i], entry.mul) for i, entry in enumerate(self.irreps_scalars) if entry.mul]
+        first_gate, first_gated = len(scalars), len(scalars) + len(gates)
+        kept = [(start[i], entry.mul) for i, entry in enumerate(scalars) if entry.mul]
         products = []
-        for p in _common_pieces(self.irreps_gated, self.irreps_gates):
-            dim = self.irreps_gated[p.a].ir.dim
+        for p in _common_pieces(gated, gates):
+            dim = gated[p.a].ir.dim
             x = start[first_gated + p.a] + p.a_offset * dim
             products.append((x, start[first_gate + p.b] + p.b_offset, p.mul, dim))
         widths = dict(kept) | {x: mul * dim for x, _, mul, dim in products} | {g: mul for _, g, mul, _ in products}
         number = {begin: i for i, begin in enumerate(sorted(widths))}
-        front = self.activation.irreps_in.dim
+        front = sum(run.width for run in self._front)
         self._front_sizes = [widths[begin] for begin in number if begin < front]
         self._sizes = [front, *[widths[begin] for begin in number if begin >= front]]
         self._kept = [number[begin] for begin, _ in kept]
@@ -117,15 +128,13 @@ class Gate(nn.Module):
 
         Raises:
             ShapeError: If the last axis does not have the size of ``irreps_in``.
+            DtypeError: If features are not floating-point, or differ from a function that learns in dtype or device.
         """
-        if features.ndim == 0 or features.shape[-1] != self.irreps_in.dim:
-            raise ShapeError(
-                f"Gate needs features [..., {self.irreps_in.dim}] for irreps_in = {self.irreps_in}; "
-                f"got {list(features.shape)}."
-            )
+        own = learned_by(*[run.act and run.act.f for run in self._front])
+        features = checked_features("Gate", features, self.irreps_in, own)
         # Splits, not slices: the derivative of one split is one copy, that of each slice fills a tensor of full size.
         front, *rest = features.split(self._sizes, dim=-1)
-        pieces = [*self.activation(front).split(self._front_sizes, dim=-1), *rest]
+        pieces = [*apply_runs(front, self._front).split(self._front_sizes, dim=-1), *rest]
         out = [pieces[i] for i in self._kept]
         for x, gate, mul, dim in self._products:
             product = pieces[x].unflatten(-1, (mul, dim)) * pieces[gate].unsqueeze(-1)  # [..., mul, dim]
@@ -134,8 +143,7 @@ class Gate(nn.Module):
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
         """Load functions that learn; e3nn also saves the constants of its product, which are left out."""
-        kept = {key: value for key, value in state_dict.items() if not key.startswith(prefix + "mul.")}
-        super()._load_from_state_dict(kept, prefix, *args)
+        super()._load_from_state_dict(without_constants(state_dict, prefix, ("mul.",)), prefix, *args)
 
     def __repr__(self) -> str:
         return f"Gate({self.irreps_in} -> {self.irreps_out})"
@@ -157,15 +165,14 @@ def _common_pieces(irreps_a: Irreps, irreps_b: Irreps) -> list[_Pieces]:
     cuts = sorted({0, irreps_a.num_irreps, *a_starts, *b_starts})
     pieces = []
     for begin, end in pairwise(cuts):
-        a = max(i for i, first in enumerate(a_starts) if first <= begin)
-        b = max(i for i, first in enumerate(b_starts) if first <= begin)
+        a, b = bisect_right(a_starts, begin) - 1, bisect_right(b_starts, begin) - 1
         pieces.append(_Pieces(a, begin - a_starts[a], b, begin - b_starts[b], end - begin))
     return pieces
 
 
 def _starts(irreps: Irreps) -> list[int]:
     """Return the number of irreps before each entry."""
-    return [irreps[:i].num_irreps for i in range(len(irreps))]
+    return list(accumulate((entry.mul for entry in irreps[:-1]), initial=0)) if len(irreps) else []
 
 
 def _check(name: str, irreps: Irreps, num_acts: int) -> None:

@@ -155,9 +155,10 @@ class PointConvolution(nn.Module):
         weights = self.radial(edge_len)  # [E, W]
         return self.linear(self.product(node_feats, edge_sh, weights, order, num_dst))
 
-    def extra_repr(self) -> str:
-        """Say in ``repr`` what becomes of what."""
-        return f"{self.irreps_in} x {self.irreps_edge} -> {self.irreps_out} | {len(self.paths)} paths"
+    def __repr__(self) -> str:
+        irreps = f"{self.irreps_in} x {self.irreps_edge} -> {self.irreps_out}"
+        numbers = f"{len(self.paths)} paths | {sum(p.numel() for p in self.parameters())} weights"
+        return f"PointConvolution({irreps} | {numbers} | r < {self.radial.basis.cutoff})"
 
 
 def _every_path(irreps_in: Irreps, irreps_edge: Irreps, irreps_out: Irreps, backend: str) -> TensorProductConv:

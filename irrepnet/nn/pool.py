@@ -102,6 +102,11 @@ class ScalarReadout(nn.Module):
         """Return what each node adds, shape ``[N]``, in the dtype of the features."""
         return self.network(node_feats).squeeze(-1)
 
+    def __repr__(self) -> str:
+        maps = [layer for layer in self.network if isinstance(layer, Linear)]
+        widths = " -> ".join(str(layer.irreps_out) for layer in maps)
+        return f"ScalarReadout({self.irreps_in} -> {widths} | {sum(layer.weight_numel for layer in maps)} weights)"
+
 
 class IrrepsReadout(nn.Module):
     """Linear readout of any irreps, of each node or of each graph: charges, a dipole, a polarisability.
@@ -157,3 +162,7 @@ class IrrepsReadout(nn.Module):
             return total
         count = sum_pool(torch.ones_like(batch), batch, num_graphs).clamp(min=1)
         return total / count.unsqueeze(-1)
+
+    def __repr__(self) -> str:
+        reduced = "" if self.reduce == "none" else f" | {self.reduce}"
+        return f"IrrepsReadout({self.irreps_in} -> {self.irreps_out}{reduced} | {self.linear.weight_numel} weights)"

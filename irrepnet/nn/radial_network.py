@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from irrepnet.errors import ConfigError, DtypeError, ShapeError, did_you_mean
+from irrepnet.math.second_moment import second_moment_factor
 from irrepnet.nn.envelope import PolynomialEnvelope
 from irrepnet.nn.radial_basis import BesselBasis
-from irrepnet.nn.second_moment import second_moment_factor
 from irrepnet.ops._autocast import without_autocast
 from irrepnet.ops.radial_table import check_num_knots, radial_table, spline_matrix, spline_places
 
@@ -218,10 +218,10 @@ class RadialNetwork(nn.Module):
         self._make_constants()
         return self
 
-    def extra_repr(self) -> str:
-        """Name the widths in ``repr``."""
+    def __repr__(self) -> str:
         widths = " -> ".join(str(size) for size in [self.basis.num_basis, *[w.shape[1] for w in self.weights]])
-        return widths if self.radial == "exact" else f"{widths} | table of {self.num_knots} knots"
+        table = f" | table of {self.num_knots} knots" if self.radial == "table" else ""
+        return f"RadialNetwork({widths} | r < {self.basis.cutoff}{table})"
 
 
 def table_pays(num_knots: int, num_edges: float) -> bool:

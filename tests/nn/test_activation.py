@@ -58,15 +58,38 @@ def test_any_axis_and_no_rows():
 
 def test_modules_as_functions_are_submodules():
     act = Activation("2x0e", [torch.nn.PReLU()])
-    assert [name for name, _ in act.named_parameters()] == ["_modules_among_acts.0.weight"]
+    assert [name for name, _ in act.named_parameters()] == ["acts.0.f.weight"]
     assert repr(act) == "Activation(2x0e -> 2x0e | PReLU)"
+    odd = Activation("2x0o", [torch.nn.Softshrink()])
+    assert str(odd.irreps_out) == "2x0o"
+
+
+@pytest.fixture
+def float64_default():
+    """e3nn feeds a function numbers of the default dtype and of float64; one that learns takes only its own dtype."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_functions_that_learn_load_from_e3nn(float64_default):
+    irreps = "2x0e+1o+3x0e"
+    acts = lambda: [torch.nn.PReLU(), None, torch.nn.PReLU()]
+    ours, theirs = Activation(irreps, acts()), e3nn.nn.Activation(irreps, acts())
+    theirs.acts[0].f.weight.data.fill_(0.7)
+    assert list(ours.state_dict()) == list(theirs.state_dict()) == ["acts.0.f.weight", "acts.2.f.weight"]
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    x = torch.randn(5, 8)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-12, atol=1e-12)
 
 
 def test_paths_are_those_of_e3nn():
     arguments = "2x0e+0o+1o", [silu, torch.abs, None]
     ours, theirs = Activation(*arguments).paths, e3nn.nn.Activation(*arguments).paths
     assert [(mul, tuple(ir)) for mul, ir, _ in ours] == [(mul, ir) for mul, ir, _ in theirs]
-    assert [act for _, _, act in ours] == arguments[1]
+    assert [act and act.f for _, _, act in ours] == [act and act.f for _, _, act in theirs] == arguments[1]
+    x = torch.randn(5, dtype=torch.float64)
+    torch.testing.assert_close(ours[0][2](x), theirs[0][2](x), rtol=1e-12, atol=1e-12)
 
 
 def test_second_derivatives_and_compile():

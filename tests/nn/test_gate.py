@@ -7,6 +7,7 @@ from hypothesis import given
 from torch.nn.functional import silu
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import irrepnet.nn
 import irrepnet.o3
 from irrepnet.errors import IrrepsError, ShapeError
 from irrepnet.nn import Gate
@@ -53,6 +54,10 @@ def test_equals_e3nn(arguments):
     ours, theirs = Gate(*arguments), e3nn.nn.Gate(*arguments).double()
     assert str(ours.irreps_in) == str(theirs.irreps_in)
     assert str(ours.irreps_out) == str(theirs.irreps_out)
+    for name in ("irreps_scalars", "irreps_gates", "irreps_gated"):
+        assert str(getattr(ours, name)) == str(getattr(theirs, name))
+    for name in ("act_scalars", "act_gates"):
+        assert str(getattr(ours, name).irreps_out) == str(getattr(theirs, name).irreps_out)
     x = ours.irreps_in.randn(7, -1, dtype=torch.float64)
     torch.testing.assert_close(ours(x), theirs(x), rtol=1e-12, atol=1e-12)
 
@@ -92,6 +97,24 @@ def test_second_derivatives_and_compile():
     assert torch.autograd.gradgradcheck(gate, x)
     torch.testing.assert_close(torch.compile(gate, fullgraph=True, backend="aot_eager")(x), gate(x))
     assert gate.state_dict() == {}
+
+
+@pytest.fixture
+def float64_default():
+    """e3nn feeds a function numbers of the default dtype and of float64; one that learns takes only its own dtype."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+def test_functions_that_learn_load_from_e3nn(float64_default):
+    acts = lambda: [torch.nn.PReLU()]
+    ours, theirs = (nn.Gate("2x0e", acts(), "3x0e", acts(), "2x1o+2e") for nn in (irrepnet.nn, e3nn.nn))
+    theirs.act_gates.acts[0].f.weight.data.fill_(0.7)
+    assert set(ours.state_dict()) == {"act_scalars.acts.0.f.weight", "act_gates.acts.0.f.weight"}
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    x = ours.irreps_in.randn(4, -1)
+    torch.testing.assert_close(ours(x), theirs(x), rtol=1e-12, atol=1e-12)
 
 
 def test_a_whole_net_reads_the_state_of_e3nn():

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from irrepnet import o3, ops
 from irrepnet.errors import BackendError, ConfigError, DataError, DtypeError, IrrepsError, ShapeError
-from irrepnet.nn import PointConvolution, second_moment_factor
+from irrepnet.math import second_moment_factor
+from irrepnet.nn import PointConvolution
 from irrepnet.testing import Permutation, assert_equivariant, equivariance_error, strategies
 
 CUTOFF = 3.0

@@ -6,7 +6,8 @@ from scipy.interpolate import CubicSpline
 from torch.nn.functional import silu
 
 from irrepnet.errors import ConfigError, DtypeError, ShapeError
-from irrepnet.nn import BesselBasis, PolynomialEnvelope, RadialNetwork, second_moment_factor
+from irrepnet.math import second_moment_factor
+from irrepnet.nn import BesselBasis, PolynomialEnvelope, RadialNetwork
 from irrepnet.nn.radial_network import table_error
 
 
@@ -47,7 +48,7 @@ def test_finite_at_zero_and_twice_differentiable():
     assert torch.autograd.gradcheck(network, r)
     assert torch.autograd.gradgradcheck(network, r)
     weights = [w.detach().requires_grad_() for w in network.weights]
-    f = lambda *w: torch.func.functional_call(network, {f"weights.{i}": v for i, v in enumerate(w)}, (r.detach(),))  # noqa: E731
+    f = lambda *w: torch.func.functional_call(network, {f"weights.{i}": v for i, v in enumerate(w)}, (r.detach(),))
     assert torch.autograd.gradgradcheck(f, weights)
 
 
@@ -119,7 +120,7 @@ def test_derivatives_through_a_table():
     network = RadialNetwork(4.0, 2, num_basis=3, hidden=(4,), radial="table", num_knots=5).double()
     r = (4.5 * torch.rand(11, dtype=torch.float64)).requires_grad_()
     weights = [w.detach().requires_grad_() for w in network.weights]
-    f = lambda r, *w: torch.func.functional_call(network, {f"weights.{i}": v for i, v in enumerate(w)}, (r,))  # noqa: E731
+    f = lambda r, *w: torch.func.functional_call(network, {f"weights.{i}": v for i, v in enumerate(w)}, (r,))
     assert torch.autograd.gradcheck(f, (r, *weights))
     assert torch.autograd.gradgradcheck(f, (r, *weights))
 

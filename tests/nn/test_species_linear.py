@@ -68,7 +68,7 @@ def test_derivatives_state_and_no_nodes():
     x = torch.randn(3, 5, dtype=torch.float64, requires_grad=True)
     species = torch.tensor([1, 0, 1])
     weight = layer.weight.detach().clone().requires_grad_()
-    f = lambda x, weight: torch.func.functional_call(layer, {"weight": weight}, (x, species))  # noqa: E731
+    f = lambda x, weight: torch.func.functional_call(layer, {"weight": weight}, (x, species))
     assert torch.autograd.gradcheck(f, (x, weight))
     assert torch.autograd.gradgradcheck(f, (x, weight))
     assert {name: tuple(w.shape) for name, w in layer.state_dict().items()} == {"weight": (2, 3)}
