@@ -8,7 +8,12 @@ __getattr__, __dir__, __all__ = lazy_face(
         "EquivarianceReport": "report",
         "Permutation": "signature",
         "assert_equivariant": "equivariance",
+        "assert_normalized": "normalization",
+        "assert_periodic": "periodicity",
         "equivariance_error": "equivariance",
+        "equivariance_loss": "equivariance_loss",
+        "equivariant_basis": "equivariant_basis",
+        "infer_parity": "parity",
         "strategies": "strategies",
     },
 )

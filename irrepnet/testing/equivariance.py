@@ -7,18 +7,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from irrepnet.errors import ConfigError, DtypeError, ShapeError
-from irrepnet.testing.report import EquivarianceReport, Finding
+from irrepnet.testing.calling import LEAST_RMS, call, check_inputs, check_tensor, draw_inputs, name_of, rms
+from irrepnet.testing.report import EntryErrors, EquivarianceReport
 from irrepnet.testing.signature import Kind, Permutation, Signature, read_signature
 from irrepnet.testing.transforms import Transform, draw_transforms
 
 __all__ = ["assert_equivariant", "equivariance_error"]
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
-LEAST_RMS = 1e-6
-NUM_ROWS = 5
 
 
 def assert_equivariant(  # noqa: PLR0913 a test names the few options it needs
@@ -76,6 +75,7 @@ def assert_equivariant(  # noqa: PLR0913 a test names the few options it needs
         ...
         AssertionError: <lambda> is not equivariant under inversion: ...
     """
+    __tracebackhide__ = True  # pytest then shows the line of the test
     report = equivariance_error(
         f,
         irreps_in,
@@ -91,7 +91,7 @@ def assert_equivariant(  # noqa: PLR0913 a test names the few options it needs
     if tol is None and report.dtype not in TOLERANCE:
         raise DtypeError(f"assert_equivariant needs tol for {report.dtype}: it has defaults for float64 and float32.")
     limit = TOLERANCE[report.dtype] if tol is None else tol
-    name = _name(f)
+    name = name_of(f)
     kind, finding = max(report.findings.items(), key=lambda item: item[1].error)
     if not finding.error <= limit:
         raise AssertionError(
@@ -121,7 +121,8 @@ def equivariance_error(  # noqa: PLR0913 as assert_equivariant
     """Measure how far ``f(g x)`` is from ``g f(x)``; arguments and errors are those of ``assert_equivariant``.
 
     Returns:
-        The worst error of each kind of transformation, and where it stands. Printable.
+        The worst error of each kind of transformation and where it stands, and those of each entry of the irreps.
+        Printable.
 
     Raises:
         ConfigError, ShapeError, IrrepsError: As ``assert_equivariant``.
@@ -134,84 +135,32 @@ def equivariance_error(  # noqa: PLR0913 as assert_equivariant
     signature = read_signature(irreps_in, irreps_out, translation, permutation)
     if trials < 1:
         raise ConfigError(f"trials needs an integer >= 1; got {trials}.")
-    given = None if inputs is None else _checked_inputs(inputs, signature)
+    given = None if inputs is None else check_inputs(inputs, signature.inputs)
     random = torch.Generator().manual_seed(seed)
-    worst: dict[str, Finding] = {}
+    entries: dict[tuple[int, int], EntryErrors] = {}
     least_rms, dtypes = math.inf, set[torch.dtype]()
     for _ in range(trials):
-        x = _random_inputs(signature, f, dtype, random) if given is None else given
-        y = _call(f, x, signature)
-        least_rms = min(least_rms, *(_rms(value) for _, value, _ in _compared(y, signature)))
+        x = draw_inputs(signature.inputs, f, dtype, random) if given is None else given
+        y = _outputs(f, x, signature)
+        least_rms = min(least_rms, *(rms(value) for _, value, _ in _compared(y, signature)))
         laws = (*signature.inputs, *signature.outputs)
         dtypes |= {t.dtype for t, law in zip((*x, *y), laws, strict=True) if law.irreps is not None}
         for kind, g in draw_transforms(signature, x, parity, random).items():
             gx = [g.on_input(i, v, law) for i, (v, law) in enumerate(zip(x, signature.inputs, strict=True))]
-            found = _worst(_call(f, gx, signature), y, g, signature)
-            worst[kind] = max(worst.get(kind, found), found, key=lambda finding: finding.error)
+            for place, found in _differences(_outputs(f, gx, signature), y, g, kind, signature).items():
+                entries[place] = _worse(entries.get(place, found), found)
     coarsest = max(dtypes, key=lambda dtype: torch.finfo(dtype).eps)
-    return EquivarianceReport(worst, least_rms, coarsest, trials)
+    return EquivarianceReport(tuple(entries.values()), least_rms, coarsest, trials)
 
 
-def _checked_inputs(inputs: Sequence[Any], signature: Signature) -> list[Any]:
-    """Return given arguments without gradients, after a look at their shapes."""
-    if len(inputs) != len(signature.inputs):
-        raise ShapeError(f"irreps_in declares {len(signature.inputs)} arguments; inputs holds {len(inputs)}.")
-    for i, (x, law) in enumerate(zip(inputs, signature.inputs, strict=True)):
-        if law.irreps is not None:
-            _check_tensor(f"inputs[{i}]", x, law)
-    return [x.detach() if isinstance(x, Tensor) else x for x in inputs]
-
-
-def _check_tensor(name: str, x: Any, law: Kind) -> None:
-    """Raise unless ``x`` is a floating-point tensor that ends with the dimension of its irreps."""
-    assert law.irreps is not None
-    if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim == 0 or x.shape[-1] != law.irreps.dim:
-        found = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
-        raise ShapeError(f"{name} needs a floating-point tensor [..., {law.irreps.dim}] for {law}; got {found}.")
-
-
-def _random_inputs(
-    signature: Signature, f: Callable[..., Any], dtype: torch.dtype | None, random: torch.Generator
-) -> list[Tensor]:
-    """Draw normal arguments of a few rows, of the dtype and on the device of the module."""
-    module = _module(f)
-    state = [] if module is None else [*module.parameters(), *module.buffers()]
-    like = next((t for t in state if t.is_floating_point()), torch.empty(0, dtype=torch.float64, device="cpu"))
-    out = []
-    for i, law in enumerate(signature.inputs):
-        if law.irreps is None:
-            raise ConfigError(f"argument {i} is declared None, so it cannot be drawn at random: give inputs=[...].")
-        x = torch.randn(NUM_ROWS, law.irreps.dim, generator=random, dtype=torch.float64, device="cpu")
-        out.append(x.to(like.device, dtype or like.dtype))
-    return out
-
-
-def _module(f: Callable[..., Any]) -> nn.Module | None:
-    """Return ``f`` if it is a module, or the module whose method it is."""
-    owner = getattr(f, "__self__", f)
-    return owner if isinstance(owner, nn.Module) else None
-
-
-def _call(f: Callable[..., Any], inputs: Sequence[Any], signature: Signature) -> list[Tensor]:
-    """Call ``f`` on copies, put buffers and random state back, and return its outputs after a look at their shapes.
-
-    Gradients stay enabled: a function may differentiate inside.
-    """
-    module = _module(f)
-    buffers = [] if module is None else list(module.buffers())
-    before = [buffer.clone() for buffer in buffers]
-    devices = {t.device.index or 0 for t in inputs if isinstance(t, Tensor) and t.is_cuda}
-    with torch.random.fork_rng(devices=sorted(devices)):
-        output = f(*(x.clone() if isinstance(x, Tensor) else x for x in inputs))
-    with torch.no_grad():
-        for buffer, value in zip(buffers, before, strict=True):
-            buffer.copy_(value)
-    outputs = list(output) if isinstance(output, (tuple, list)) else [output]
+def _outputs(f: Callable[..., Any], inputs: Sequence[Any], signature: Signature) -> list[Any]:
+    """Call ``f`` and look at the number and the shapes of its outputs."""
+    outputs = call(f, inputs)
     if len(outputs) != len(signature.outputs):
-        raise ShapeError(f"irreps_out declares {len(signature.outputs)} outputs; {_name(f)} returned {len(outputs)}.")
+        raise ShapeError(f"irreps_out declares {len(signature.outputs)} outputs; {name_of(f)} returned {len(outputs)}.")
     for i, y, law in _compared(outputs, signature):
-        _check_tensor(f"output {i} of {_name(f)}", y, law)
-    return [y.detach() if isinstance(y, Tensor) else y for y in outputs]
+        check_tensor(f"output {i} of {name_of(f)}", y, law)
+    return outputs
 
 
 def _compared(outputs: Sequence[Any], signature: Signature) -> list[tuple[int, Any, Kind]]:
@@ -220,14 +169,13 @@ def _compared(outputs: Sequence[Any], signature: Signature) -> list[tuple[int, A
     return [(i, y, law) for y, (i, law) in zip(outputs, laws, strict=True) if law.irreps is not None]
 
 
-def _rms(y: Tensor) -> float:
-    return y.double().square().mean().sqrt().item() if y.numel() else 0.0
-
-
-def _worst(found: Sequence[Tensor], y: Sequence[Tensor], g: Transform, signature: Signature) -> Finding:
-    """Return the greatest difference between ``f(g x)`` and ``g f(x)``, in units of max(1, rms), and its place."""
-    worst = Finding(-1.0, "")
+def _differences(
+    found: Sequence[Tensor], y: Sequence[Tensor], g: Transform, kind: str, signature: Signature
+) -> dict[tuple[int, int], EntryErrors]:
+    """Return the greatest difference between ``f(g x)`` and ``g f(x)`` in each entry, in units of max(1, rms)."""
+    out = {}
     for i, value, law in _compared(y, signature):
+        assert law.irreps is not None
         needed = g.on_output(i, value.double(), law)
         if found[i].shape != needed.shape:
             raise ShapeError(
@@ -236,18 +184,15 @@ def _worst(found: Sequence[Tensor], y: Sequence[Tensor], g: Transform, signature
             )
         difference = (found[i].double() - needed).abs().reshape(-1, needed.shape[-1])  # [rows, dim]
         columns = difference.nan_to_num(nan=math.inf).amax(0) if len(difference) else needed.new_zeros(needed.shape[-1])
-        error = columns.max().item() / max(1.0, _rms(value))
-        if not error <= worst.error:
-            worst = Finding(error if math.isfinite(error) else math.inf, _place(i, law, int(columns.argmax())))
-    return worst
+        for k, (entry, s) in enumerate(zip(law.irreps, law.irreps.slices(), strict=True)):
+            if s.start < s.stop:
+                error = columns[s].max().item() / max(1.0, rms(value))
+                errors = {kind: error if math.isfinite(error) else math.inf}
+                out[i, k] = EntryErrors(i, str(entry), str(law), rms(value[..., s]), errors)
+    return out
 
 
-def _place(output: int, law: Kind, column: int) -> str:
-    """Say in words where a component stands."""
-    assert law.irreps is not None
-    entry = next(entry for entry, s in zip(law.irreps, law.irreps.slices(), strict=True) if s.start <= column < s.stop)
-    return f"output {output} ({law})" if len(law.irreps) == 1 else f"output {output} ({entry} of {law})"
-
-
-def _name(f: Callable[..., Any]) -> str:
-    return getattr(f, "__name__", type(f).__name__)
+def _worse(one: EntryErrors, other: EntryErrors) -> EntryErrors:
+    """Return the worse of two findings about the same entry."""
+    errors = {kind: max(one.errors.get(kind, error), error) for kind, error in other.errors.items()}
+    return one._replace(rms=min(one.rms, other.rms), errors=one.errors | errors)

@@ -12,7 +12,7 @@ from irrepnet.o3.irrep import Irrep
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.mul_ir import MulIr
 
-__all__ = ["CARTESIAN_POINTS", "Kind", "Permutation", "Signature", "num_rows", "read_signature"]
+__all__ = ["CARTESIAN_POINTS", "Kind", "Permutation", "Signature", "num_rows", "read_kinds", "read_signature"]
 
 CARTESIAN_POINTS = "cartesian_points"
 
@@ -59,7 +59,7 @@ class Signature(NamedTuple):
 
 def read_signature(irreps_in: Any, irreps_out: Any, translation: bool | None, permutation: Any) -> Signature:
     """Read what ``equivariance_error`` was told about a function."""
-    inputs, outputs = _kinds(irreps_in), _kinds(irreps_out)
+    inputs, outputs = read_kinds(irreps_in), read_kinds(irreps_out)
     compared = [kind.irreps for kind in outputs if kind.irreps is not None]
     if not compared or any(irreps.dim == 0 for irreps in compared):
         raise ConfigError(f"irreps_out needs an output to compare, and no empty irreps; got {irreps_out!r}.")
@@ -77,7 +77,7 @@ def read_signature(irreps_in: Any, irreps_out: Any, translation: bool | None, pe
     )
 
 
-def _kinds(declared: Any) -> tuple[Kind, ...]:
+def read_kinds(declared: Any) -> tuple[Kind, ...]:
     """Read one declaration or a list of them; ``Irreps``, ``Irrep`` and ``MulIr`` are tuples, but one declaration."""
     is_several = isinstance(declared, (list, tuple)) and not isinstance(declared, (Irreps, Irrep, MulIr))
     return tuple(_kind(item) for item in (declared if is_several else [declared]))

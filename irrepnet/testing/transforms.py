@@ -15,7 +15,7 @@ from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.rotation import angles_to_matrix
 from irrepnet.testing.signature import Kind, Permutation, Signature, num_rows
 
-__all__ = ["Transform", "draw_transforms"]
+__all__ = ["Transform", "draw_rotations", "draw_transforms", "inversion", "orthogonal"]
 
 
 class Transform(Protocol):
@@ -43,9 +43,22 @@ class _Orthogonal(NamedTuple):
         return self.on_input(i, y, kind)
 
 
-def _orthogonal(matrix: Tensor) -> _Orthogonal:
+def orthogonal(matrix: Tensor) -> Transform:
     """Return the transformation by an orthogonal matrix; arguments and outputs often have the same irreps."""
     return _Orthogonal(cache(lambda irreps: irreps.D_from_matrix(matrix)))
+
+
+def inversion() -> Transform:
+    """Return the inversion of space, x -> -x."""
+    return orthogonal(-torch.eye(3, dtype=torch.float64, device="cpu"))
+
+
+def draw_rotations(generator: torch.Generator | None, *shape: int) -> Tensor:
+    """Draw uniform rotation matrices in float64 on the CPU, shape ``[*shape, 3, 3]``."""
+    device = "cpu" if generator is None else generator.device
+    uniform = torch.rand(3, *shape, generator=generator, dtype=torch.float64, device=device)
+    alpha, gamma, u = uniform.cpu()
+    return angles_to_matrix(2 * math.pi * alpha, torch.acos(2 * u - 1), 2 * math.pi * gamma)
 
 
 class _Translation(NamedTuple):
@@ -89,11 +102,9 @@ def draw_transforms(
 
     The inversion comes alone: a function that bears rotations and inversion bears their products.
     """
-    alpha, gamma, u = torch.rand(3, generator=generator, dtype=torch.float64, device="cpu")
-    rotation = angles_to_matrix(2 * math.pi * alpha, torch.acos(2 * u - 1), 2 * math.pi * gamma)
-    transforms: dict[str, Transform] = {"rotation": _orthogonal(rotation)}
+    transforms: dict[str, Transform] = {"rotation": orthogonal(draw_rotations(generator))}
     if parity:
-        transforms["inversion"] = _orthogonal(-torch.eye(3, dtype=torch.float64, device="cpu"))
+        transforms["inversion"] = inversion()
     if signature.translation:
         transforms["translation"] = _Translation(torch.randn(3, generator=generator, dtype=torch.float64, device="cpu"))
     if signature.permutation is not None:

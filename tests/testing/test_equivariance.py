@@ -53,7 +53,7 @@ class TestCorrectFunctionsPass:
         assert_equivariant(f, ["1o", "1o"], ["0e", "1e", None])
 
     def test_frame_with_d_and_its_transpose(self):
-        f = lambda a, b, x: in_local_frame(a, b, x, transposed=False)  # noqa: E731
+        f = lambda a, b, x: in_local_frame(a, b, x, transposed=False)
         assert_equivariant(f, ["1o", "1o", "2e"], "2e")
 
     def test_neighbour_sum_of_positions(self, cluster):
@@ -76,7 +76,7 @@ class TestCorrectFunctionsPass:
     def test_sum_pool_under_permutation(self):
         x = torch.randn(4, 3, dtype=torch.float64)
         batch = torch.tensor([0, 0, 1, 1])
-        pool = lambda x, batch: x.new_zeros(2, 3).index_add(0, batch, x)  # noqa: E731
+        pool = lambda x, batch: x.new_zeros(2, 3).index_add(0, batch, x)
         assert_equivariant(pool, ["1o", None], "1o", permutation=Permutation(inputs=[0, 1]), inputs=[x, batch])
 
 
@@ -89,12 +89,12 @@ class TestPlantedFaults:
         assert_equivariant(torch.linalg.cross, ["1o", "1o"], "1o", parity=False)
 
     def test_transposed_wigner_d(self):
-        f = lambda a, b, x: in_local_frame(a, b, x, transposed=True)  # noqa: E731
+        f = lambda a, b, x: in_local_frame(a, b, x, transposed=True)
         with pytest.raises(AssertionError, match=r"not equivariant under rotation: output 0 \(1x2e\)"):
             assert_equivariant(f, ["1o", "1o", "2e"], "2e")
 
     def test_dropped_neighbour_breaks_permutation_and_nothing_else(self, cluster):
-        f = lambda pos, pairs: neighbour_sum(pos, pairs, cap=3)  # noqa: E731
+        f = lambda pos, pairs: neighbour_sum(pos, pairs, cap=3)
         report = equivariance_error(f, ["cartesian_points", None], "1o", permutation=NODES, inputs=cluster)
         assert report.errors["permutation"] > 1e-2
         assert max(report.errors[kind] for kind in ("rotation", "inversion", "translation")) < 1e-12
@@ -143,7 +143,7 @@ class TestPlantedFaults:
             assert_equivariant(lambda x: x * float("nan"), "1o", "1o")
 
     def test_small_breaking_is_measured_against_the_output(self):
-        f = lambda x: 1000 * x + 1e-3 * x[:, [1, 2, 0]]  # noqa: E731
+        f = lambda x: 1000 * x + 1e-3 * x[:, [1, 2, 0]]
         worst = equivariance_error(f, "1o", "1o").worst
         assert 1e-7 < worst < 1e-5
 
@@ -167,8 +167,38 @@ class TestReport:
             "smallest",
         ]
 
+    def test_every_entry_of_every_output_is_reported(self):
+        def f(x):
+            y = x.clone()
+            y[:, 6:] += 1.0  # a constant vector added to the third entry
+            return x, y
+
+        report = equivariance_error(f, "3x0e+1o+1o", ["3x0e+1o+1o", "3x0e+1o+1o"])
+        assert [(entry.output, entry.entry) for entry in report.entries] == [
+            (output, entry) for output in (0, 1) for entry in ("3x0e", "1x1o", "1x1o")
+        ]
+        errors = [entry.errors["rotation"] for entry in report.entries]
+        assert errors[-1] == report.errors["rotation"] > 0.1
+        assert max(errors[:-1]) < 1e-12
+        assert report.entries[-1].errors["inversion"] == report.errors["inversion"]
+        table = str(report).splitlines()[-7:]
+        assert table[0].split() == ["output", "entry", "rms", "rotation", "inversion"]
+        assert [line.split()[:2] for line in table[1:]] == [
+            [str(output), entry] for output in "01" for entry in ("3x0e", "1x1o", "1x1o")
+        ]
+        assert float(table[-1].split()[3]) == pytest.approx(errors[-1], rel=0.05)
+
+    def test_an_entry_that_is_zero_shows_its_rms(self):
+        keep = torch.tensor([1.0, 0, 0, 0])
+        report = equivariance_error(lambda x: keep * x, "0e+0x2e+1o", "0e+0x2e+1o")
+        assert [entry.rms > 0 for entry in report.entries] == [True, False]  # of "0x2e" there is nothing to report
+
+    def test_rms_of_an_entry_is_the_smallest_of_all_trials(self):
+        one, more = (equivariance_error(lambda x: x, "1o", "1o", trials=trials) for trials in (1, 10))
+        assert more.entries[0].rms == more.rms < one.rms
+
     def test_seed_decides_and_global_state_stays(self):
-        f = lambda x: x + 1  # noqa: E731
+        f = lambda x: x + 1
         before = torch.get_rng_state()
         first, again, other = (equivariance_error(f, "1o", "1o", seed=seed).worst for seed in (1, 1, 2))
         assert first == again != other
@@ -184,7 +214,7 @@ class TestModules:
         assert equivariance_error(lambda x: x, "0e", "0e", dtype=torch.float32).dtype == torch.float32
 
     def test_float32_has_its_own_tolerance(self):
-        f = lambda x: x + 1e-6 * x[:, [1, 2, 0]]  # noqa: E731
+        f = lambda x: x + 1e-6 * x[:, [1, 2, 0]]
         assert_equivariant(f, "1o", "1o", dtype=torch.float32)
         with pytest.raises(AssertionError, match="tolerance 1e-10"):
             assert_equivariant(f, "1o", "1o")
@@ -193,7 +223,7 @@ class TestModules:
 
     def test_what_carries_no_irreps_does_not_loosen_the_tolerance(self):
         x, mask = torch.randn(5, 3, dtype=torch.float64), torch.ones(5, 1)
-        f = lambda x, mask: x * mask + 1e-6 * x[:, [1, 2, 0]]  # noqa: E731
+        f = lambda x, mask: x * mask + 1e-6 * x[:, [1, 2, 0]]
         with pytest.raises(AssertionError, match="tolerance 1e-10"):
             assert_equivariant(f, ["1o", None], "1o", inputs=[x, mask])
 
@@ -211,7 +241,7 @@ class TestModules:
         assert torch.equal(x, before)
 
     def test_dropout_sees_the_same_random_state_each_time(self):
-        drop = lambda x: x * torch.rand(len(x), 1, dtype=x.dtype).round()  # noqa: E731 whole irreps, p = 0.5
+        drop = lambda x: x * torch.rand(len(x), 1, dtype=x.dtype).round()
         assert_equivariant(drop, "1o", "1o")
 
 
