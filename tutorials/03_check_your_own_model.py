@@ -9,7 +9,7 @@
 import torch
 from torch import nn
 
-from irrepnet.testing import Permutation, assert_equivariant, equivariance_error
+from irrepnet.testing import Permutation, assert_equivariant, equivariance_error, infer_parity
 
 torch.manual_seed(0)
 pos = torch.tensor(
@@ -71,7 +71,8 @@ model = Pairs().double()
 #
 # Say how each argument and each output transforms: `cartesian_points` turn and move; `0e` is a scalar, `1o` a vector;
 # species do not transform (None). The permutation moves the rows of positions, species and forces together. That is
-# all: random rotations, inversion, translations and permutations are drawn and compared.
+# all: random rotations, inversion, translations and permutations are drawn and compared. The report says what was worst
+# under each, and then how every part of every output fared.
 
 # %%
 declared = {
@@ -184,7 +185,30 @@ print(f"forces against finite differences: {right:.1e} eV/Å; with the fault: {w
 assert right < 1e-6 < wrong
 
 # %% [markdown]
+# ## What is it, then?
+#
+# Where you do not know how an output transforms, ask. The faulty dipole above is no vector; nor is it a pseudovector:
+
+# %%
+print(infer_parity(model, ["cartesian_points", None], inputs=[pos, species]))
+wrong_parity = WrongParity().double()
+wrong_parity.load_state_dict(model.state_dict())
+try:
+    infer_parity(wrong_parity, ["cartesian_points", None], inputs=[pos, species])
+except ValueError as error:
+    print(error)
+else:
+    raise SystemExit("the mixture of parities was not noticed")
+
+# %% [markdown]
 # ## In your own tests
 #
-# `assert_equivariant` is meant for unit tests: `tutorials/test_my_layer.py` is a file to copy. A model that irrepnet
-# trained is checked with the same functions, forces and stress included, by `irrepnet check-equivariance best.model`.
+# The checks are fixtures of a pytest plugin, which is there wherever irrepnet is installed; a test takes three lines:
+#
+#     def test_layer(assert_equivariant):
+#         assert_equivariant(MyLayer(), "2x0e + 1o", "1o")
+#
+# A test that fails tells its seed. `tutorials/test_my_layer.py` is a file to copy. Further checks: `assert_normalized`
+# (variance 1 in, variance 1 out), `assert_periodic` (a crystal is not its cell, tutorial 06) and `infer_parity`
+# (tutorial 07). A model that irrepnet trained is checked with the same functions, forces and stress included, by
+# `irrepnet check-equivariance best.model`.
