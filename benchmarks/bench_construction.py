@@ -1,4 +1,4 @@
-"""Time imports, and the construction and first call of a product or a Linear, each in a fresh process.
+"""Time imports, and the construction and first call of all that users reach for, each in a fresh process.
 
     python benchmarks/bench_construction.py --rounds 5 --out runs/bench
 
@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 import harness
+from calls import CALLS
 from problems import PROBLEMS
 
 KITS = {"irrepnet": "irrepnet.o3", "e3nn": "e3nn.o3"}
@@ -31,6 +32,20 @@ else:
     paths = [tuple(path) for path in paths]
     module = TensorProduct(*irreps, paths, internal_weights=False, shared_weights=False)
     module(*operands, torch.randn(4, module.weight_numel))
+print(time.perf_counter() - start)
+"""
+
+CALL = """
+import sys, time, torch
+from {kit} import o3, nn, io, math
+make, inputs, call = sys.argv[1:]
+eval(make.split("(")[0])  # the module that defines it is imported before the clock starts
+torch.set_num_threads(1)
+N = 4
+x = eval(inputs)
+start = time.perf_counter()
+f = eval(make)
+eval(call)
 print(time.perf_counter() - start)
 """
 
@@ -68,6 +83,8 @@ def main() -> None:
     }
     for name, case in cases(args.quick).items():
         programs[name] = {kit: (CASE.format(kit=module), json.dumps(case)) for kit, module in KITS.items()}
+    for name, call in CALLS.items():
+        programs[name] = {kit: (CALL.format(kit=kit), call.make, call.inputs, call.call) for kit in KITS}
     for name, contenders in programs.items():
         times: dict[str, list[float]] = {kit: [] for kit in contenders}
         for _ in range(rounds):

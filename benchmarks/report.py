@@ -20,6 +20,7 @@ TITLES = {
     "convolution": "convolution, edges",
     "spherical_harmonics": "spherical harmonics, points",
     "linear": "map or product, rows",
+    "algebra": "what users reach for, rows",
     "construction": "fresh process, rows",
     "model": "force field, edges",
 }

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn.functional import silu
 
-from irrepnet import errors, nn, o3, ops
+from irrepnet import errors, io, nn, o3, ops
+from irrepnet import math as math_room
 
 CYCLE = [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]  # the rotation that takes x to y, y to z and z to x
 
@@ -154,9 +155,53 @@ def test_m17_irreps_that_nothing_reaches():
         nn.PointConvolution("2x0e", "0e + 1o", "2x0e + 1e", cutoff=3.0)
 
 
+def test_m19_signals_on_the_sphere():
+    sphere = io.SphericalTensor(2, p_val=-1, p_arg=-1)
+    assert sphere == o3.Irreps("0o + 1e + 2o")
+    c, x = torch.randn(sphere.dim), torch.tensor([1.0, 2.0, 2.0])
+    Y = o3.spherical_harmonics([0, 1, 2], x / 3, normalize=False, normalization="integral")
+    assert torch.allclose(sphere.signal_xyz(c, x), c @ Y, atol=1e-6)
+
+
+def test_m20_grids_of_the_sphere():
+    betas, alphas = o3.s2_grid(4, 6)
+    assert torch.allclose(betas, (torch.arange(4) + 0.5) * math.pi / 4)
+    assert torch.allclose(alphas, torch.arange(6) * 2 * math.pi / 6)
+    grid = o3.ToS2Grid(1, (4, 6), normalization="integral")
+    assert torch.allclose(grid.grid[0, 0], o3.angles_to_xyz(alphas[0], betas[0]), atol=1e-6)
+    c = torch.tensor([0.0, 0.0, 1.0, 0.0])  # the component y
+    values = grid(c)
+    assert values.shape == (4, 6)
+    assert torch.allclose(values, math.sqrt(3 / (4 * math.pi)) * grid.grid[..., 1], atol=1e-6)
+    assert grid.grid[1, 1, 0] > 0 and grid.grid[1, 0, 2] > 0  # alpha turns from z to x
+
+
+def test_m21_changes_of_basis_are_orthonormal():
+    tensor = io.CartesianTensor("ij=ji")
+    stress = torch.randn(3, 3, dtype=torch.float64)
+    stress = stress + stress.T
+    assert tensor.from_cartesian(stress).norm() == pytest.approx(stress.norm().item())
+    xy = torch.zeros(3, 3, dtype=torch.float64)
+    xy[0, 1] = xy[1, 0] = 0.5
+    Y = o3.spherical_harmonics(2, torch.tensor([1.0, 1.0, 0.0]).double(), False)  # x y and y^2 - (x^2 + z^2) / 2
+    assert set(tensor.from_cartesian(xy).nonzero().flatten().tolist()) == {1 + 1} and Y[1] > 0
+    Q = o3.ReducedTensorProducts("ijk=jki", i="1o").change_of_basis.flatten(1)
+    assert torch.allclose(Q @ Q.T, torch.eye(len(Q)), atol=1e-6)
+
+
+def test_m22_only_even_scalars_have_a_mean():
+    for norm in (nn.BatchNorm("4x0e + 4x0o + 2x1o"), nn.LayerNorm("4x0e + 4x0o + 2x1o")):
+        x = torch.randn(8, 14) + 3
+        y = norm(x)
+        assert y[:, :4].mean().abs() < 1e-5
+        assert y[:, 4:8].mean() > 0.5
+        for columns in (slice(8, 11), slice(11, 14)):
+            assert torch.allclose(torch.linalg.cross(x[:, columns], y[:, columns]), torch.zeros(8, 3), atol=1e-5)
+
+
 def test_m18_second_moments(model):
-    assert nn.second_moment_factor(silu, "e3nn") == pytest.approx(1.679177, abs=1e-6)
-    assert nn.second_moment_factor(silu, "exact") == pytest.approx(1.676532, abs=1e-6)
+    assert math_room.second_moment_factor(silu, "e3nn") == pytest.approx(1.679177, abs=1e-6)
+    assert math_room.second_moment_factor(silu, "exact") == pytest.approx(1.676532, abs=1e-6)
     one = torch.ones(1, 1)
     assert nn.Activation("0e", [silu])(one).item() == pytest.approx(1.679177 * silu(one).item(), abs=1e-6)
     gate_in = torch.zeros(1, model.layers[-1].gate.irreps_in.dim)

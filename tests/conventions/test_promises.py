@@ -96,9 +96,9 @@ def test_e4_exceptions_that_e3nn_code_catches():
 
 
 def test_e5_arguments_without_meaning_stay_at_their_defaults():
-    o3.FullyConnectedTensorProduct("0e", "0e", "0e", compile_left_right=True)
-    with pytest.raises(errors.ConfigError, match="compile_left_right"):
-        o3.FullyConnectedTensorProduct("0e", "0e", "0e", compile_left_right=False)
+    o3.FullyConnectedTensorProduct("0e", "0e", "0e", compile_left_right=False, compile_right=True)
+    with pytest.raises(errors.ConfigError, match="_specialized_code"):
+        o3.FullyConnectedTensorProduct("0e", "0e", "0e", _specialized_code=True)
 
 
 def test_e6_values_are_checked_once():

@@ -53,7 +53,7 @@ def test_never_capped(backend):
 def test_a_cap_that_bites_is_an_error(monkeypatch):
     torch_cluster = pytest.importorskip("torch_cluster", exc_type=ImportError)
     whole = torch_cluster.radius_graph
-    capped = lambda pos, r, max_num_neighbors: whole(pos, r, max_num_neighbors=32)  # noqa: E731
+    capped = lambda pos, r, max_num_neighbors: whole(pos, r, max_num_neighbors=32)
     monkeypatch.setattr(torch_cluster, "radius_graph", capped)
     pos = np.random.default_rng(0).uniform(0, 1, (300, 3))
     with pytest.raises(BackendError, match="returned a truncated list; use backend='torch'"):
