@@ -76,7 +76,9 @@ class Trajectory:
         pbc: Shape ``[3]``.
 
     Example:
+        >>> import torch
         >>> from irrepnet.models import ForceField, ForceFieldConfig
+        >>> _ = torch.manual_seed(0)
         >>> model = ForceField(ForceFieldConfig(species=("H",), irreps_hidden="4x0e+4x1o"))
         >>> hydrogen = Frame(species=[1, 1], pos=[[0, 0, 0], [0.74, 0, 0]])
         >>> run = run_nve(model, hydrogen, temperature=300, timestep=0.5, steps=4, seed=0)
@@ -130,7 +132,9 @@ def run_nve(
         ImportError: If ase, which knows the masses, is not installed.
 
     Example:
+        >>> import torch
         >>> from irrepnet.models import ForceField, ForceFieldConfig
+        >>> _ = torch.manual_seed(0)
         >>> model = ForceField(ForceFieldConfig(species=("H",), irreps_hidden="4x0e+4x1o"))
         >>> hydrogen = Frame(species=[1, 1], pos=[[0, 0, 0], [0.74, 0, 0]])
         >>> run_nve(model, hydrogen, temperature=300, timestep=0.5, steps=20, seed=0).positions.shape
@@ -181,7 +185,9 @@ def nve_steps(
     Reference: Swope, Andersen, Berens, Wilson 1982, J. Chem. Phys. 76, 637.
 
     Example:
+        >>> import torch
         >>> from irrepnet.models import ForceField, ForceFieldConfig
+        >>> _ = torch.manual_seed(0)
         >>> model = ForceField(ForceFieldConfig(species=("H",), irreps_hidden="4x0e+4x1o"))
         >>> hydrogen = Frame(species=[1, 1], pos=[[0, 0, 0], [0.74, 0, 0]])
         >>> f"{next(nve_steps(model, hydrogen, temperature=300, timestep=0.5, seed=0)).temperature:.1f}"

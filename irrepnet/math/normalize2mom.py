@@ -29,7 +29,7 @@ class normalize2mom(nn.Module):
 
     Attributes:
         f: The function.
-        cst: The factor c. One within 1e-4 of 1 is not applied.
+        cst: The factor c. With "e3nn", one within 1e-4 of 1 is 1 and not applied, as there.
 
     Raises:
         ConfigError: If ``second_moment`` is unknown, or it is not positive and finite, or f has parameters on "meta".

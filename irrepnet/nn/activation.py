@@ -12,7 +12,7 @@ from irrepnet.errors import IrrepsError
 from irrepnet.math.normalize2mom import normalize2mom
 from irrepnet.math.second_moment import in_double
 from irrepnet.nn.channels import checked_features
-from irrepnet.nn.runs import Function, apply_runs, function_name, join_runs, learned_by
+from irrepnet.nn.runs import Function, apply_runs, function_name, join_runs, learned_by, modules_in
 from irrepnet.o3.irrep import Irrep
 from irrepnet.o3.irreps import Irreps
 
@@ -62,6 +62,7 @@ class Activation(nn.Module):
         self.irreps_out = Irreps([(mul, ir if act is None else _acted_on(ir, act)) for (mul, ir), act in pairs])
         self.acts = nn.ModuleList(scaled)  # type: ignore[arg-type]
         self._runs = join_runs((entry.dim, act) for entry, act in zip(self.irreps_in, scaled, strict=True))
+        self._learning = modules_in(self._runs)
 
     @property
     def paths(self) -> list[tuple[int, Irrep, nn.Module | None]]:
@@ -82,7 +83,7 @@ class Activation(nn.Module):
             ShapeError: If that axis does not have the size of the irreps.
             DtypeError: If features are not floating-point, or differ from a function that learns in dtype or device.
         """
-        own = learned_by(*[run.act and run.act.f for run in self._runs])
+        own = learned_by(*self._learning)
         return apply_runs(checked_features("Activation", features, self.irreps_in, own, dim), self._runs, dim)
 
     def __repr__(self) -> str:

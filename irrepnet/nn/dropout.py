@@ -67,9 +67,10 @@ class Dropout(nn.Module):
     def _noise(self, x: Tensor) -> Tensor:
         """Draw 0 or 1 / (1 - p) for each irrep, the same for all its components: ``[batch, D]``."""
         keep = 1 - self.p
-        noise = [x.new_empty(x.shape[0], 0)]
+        real = x.real if x.is_complex() else x
+        noise = [real.new_empty(x.shape[0], 0)]
         for mul, ir in self.irreps:  # entry by entry, as e3nn draws, so that a seed means the same
-            drawn = x.new_empty(x.shape[0], mul, 1)
+            drawn = real.new_empty(x.shape[0], mul, 1)
             drawn = drawn.bernoulli_(keep).div_(keep) if keep else drawn.zero_()
             noise.append(drawn.expand(-1, -1, ir.dim).flatten(1))
         return torch.cat(noise, dim=-1)

@@ -87,9 +87,10 @@ class FullyConnectedNet(nn.Sequential):
         return super().__getitem__(index)
 
     def __repr__(self) -> str:
-        if not all(isinstance(layer, _Layer) for layer in self):  # something was appended
+        layers = [layer for layer in self if isinstance(layer, _Layer)]
+        if len(layers) < len(self):  # something else was appended
             return f"FullyConnectedNet({', '.join(map(repr, self))})"
-        act = next((f" | {function_name(layer.act)}" for layer in self if layer.act is not None), "")
+        act = next((f" | {function_name(layer.act)}" for layer in layers if layer.act is not None), "")
         return f"FullyConnectedNet({' -> '.join(map(str, self.hs))}{act})"
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from irrepnet.errors import IrrepsError
 from irrepnet.nn.activation import Activation
 from irrepnet.nn.channels import checked_features
-from irrepnet.nn.runs import apply_runs, join_runs, learned_by
+from irrepnet.nn.runs import apply_runs, join_runs, learned_by, modules_in
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.saved_constants import without_constants
 
@@ -90,6 +90,7 @@ class Gate(nn.Module):
         # All that is scalar lies in front: one pass serves scalars and gates, and skips scalars that are gated.
         acts = [*self.act_scalars.acts, *self.act_gates.acts, *[None] * len(gated)]
         self._front = join_runs((parts[i].dim, acts[i]) for i in source if parts[i].ir.l == 0)
+        self._learning = modules_in(self._front)
         slices = union.slices()
         self._cut([slices[i].start for i in place], scalars, gates, gated)
 
@@ -130,7 +131,7 @@ class Gate(nn.Module):
             ShapeError: If the last axis does not have the size of ``irreps_in``.
             DtypeError: If features are not floating-point, or differ from a function that learns in dtype or device.
         """
-        own = learned_by(*[run.act and run.act.f for run in self._front])
+        own = learned_by(*self._learning)
         features = checked_features("Gate", features, self.irreps_in, own)
         # Splits, not slices: the derivative of one split is one copy, that of each slice fills a tensor of full size.
         front, *rest = features.split(self._sizes, dim=-1)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from irrepnet.math.normalize2mom import normalize2mom
 
-__all__ = ["Function", "Run", "apply_runs", "function_name", "join_runs", "learned_by"]
+__all__ = ["Function", "Run", "apply_runs", "function_name", "join_runs", "learned_by", "modules_in"]
 
 Function = Callable[[Tensor], Tensor]
 
@@ -62,6 +62,16 @@ def apply_runs(features: Tensor, runs: tuple[Run, ...], dim: int = -1) -> Tensor
         return _act(features, runs[0]) if runs else features
     parts = features.split([run.width for run in runs], dim)
     return torch.cat([_act(part, run) for part, run in zip(parts, runs, strict=True)], dim)
+
+
+def modules_in(runs: Iterable[Run]) -> tuple[nn.Module, ...]:
+    """Return the functions that are modules, and may learn.
+
+    Example:
+        >>> modules_in(join_runs([(3, normalize2mom(torch.tanh)), (2, normalize2mom(torch.nn.PReLU()))]))
+        (PReLU(num_parameters=1),)
+    """
+    return tuple(run.act.f for run in runs if run.act is not None and isinstance(run.act.f, nn.Module))
 
 
 def learned_by(*functions: Function | None) -> Tensor | None:

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from irrepnet.errors import IrrepsError
-from irrepnet.math.normalize2mom import normalize2mom
 from irrepnet.nn.activation import Activation
 from irrepnet.nn.runs import Function, function_name
+from irrepnet.o3.grid_module import in_own_dtype, need_kind
 from irrepnet.o3.irrep import Irrep
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.rotation_group import rand_angles
@@ -28,7 +28,9 @@ class S2Activation(torch.nn.Module):
 
     The integral is a sum over a grid, so this is equivariant up to an error that falls with the resolution: like a
     power of it for a function with a kink, exponentially for a smooth one. It is exact for a polynomial of degree k if
-    ``res > k * lmax + lmax_out``. Functions are normalised as in ``Activation``.
+    both ``res_beta`` and ``res_alpha`` exceed ``k * lmax + lmax_out``; an even ``res`` alone gives
+    ``res_alpha = res - 1``. Functions are normalised as in ``Activation``. Under autocast all is computed in the dtype
+    of the module.
 
     Args:
         irreps: Irreps of the signal, one for each degree from 0 to lmax, of parity :math:`p_v` or :math:`p_v (-1)^l`.
@@ -39,6 +41,7 @@ class S2Activation(torch.nn.Module):
         random_rot: Whether to turn the grid at random in each call (with torch's generator), so that the error is
             without bias.
         second_moment: "e3nn" or "exact"; see ``Activation``.
+        allow_aliasing: Allow grids too coarse for the degrees, as e3nn does; the output is then not equivariant.
 
     Attributes:
         irreps_in: Irreps of the signal.
@@ -71,21 +74,26 @@ class S2Activation(torch.nn.Module):
         random_rot: bool = False,
         *,
         second_moment: str = "e3nn",
+        allow_aliasing: bool = False,
     ) -> None:
         super().__init__()
         self.irreps_in = Irreps(irreps).simplify()
         p_val, p_arg = _parities(self.irreps_in)
         lmax = self.irreps_in.lmax
         lmax_out = lmax if lmax_out is None else degree(lmax_out)
-        if p_val == -1:  # values are odd scalars, so what Activation says of these holds
-            p_val = Activation("0o", [act], second_moment=second_moment).irreps_out[0].ir.p
+        values = Activation([(1, (0, p_val))], [act], second_moment=second_moment)  # values of a signal are scalars
+        p_val, self.act = values.irreps_out[0].ir.p, values.acts[0]
         self.irreps_out = Irreps([(1, (l, p_val * p_arg**l)) for l in range(lmax_out + 1)])
-        self.act = normalize2mom(act, second_moment=second_moment)
         self.random_rot = random_rot
-        _, *grid = complete_resolution("S2Activation", max(lmax, lmax_out), res)
-        self.to_s2 = ToS2Grid(lmax, grid, normalization=normalization)
-        self.from_s2 = FromS2Grid(grid, lmax_out, normalization=normalization, lmax_in=lmax)
+        _, *grid = complete_resolution("S2Activation", max(lmax, lmax_out), res, allow_aliasing)
+        self.to_s2 = ToS2Grid(lmax, grid, normalization, allow_aliasing=True)
+        self.from_s2 = FromS2Grid(grid, lmax_out, normalization, lmax, allow_aliasing=True)
 
+    @property
+    def _own(self) -> Tensor:
+        return self.to_s2.sha
+
+    @in_own_dtype
     def forward(self, features: Tensor) -> Tensor:
         """Apply the function.
 
@@ -99,9 +107,10 @@ class S2Activation(torch.nn.Module):
             ShapeError: If the last axis does not have the size of ``irreps_in``.
             DtypeError: If dtype or device are not those of the module.
         """
+        need_kind(self, features, self._own, (self.irreps_in.dim,))
         if not self.random_rot:
             return self.from_s2(self.act(self.to_s2(features)))
-        angles = rand_angles(dtype=self.to_s2.sha.dtype, device=self.to_s2.sha.device)
+        angles = rand_angles(dtype=features.dtype, device=features.device)
         turned = features @ self.irreps_in.D_from_angles(*angles).T
         return self.from_s2(self.act(self.to_s2(turned))) @ self.irreps_out.D_from_angles(*angles)
 

@@ -7,8 +7,10 @@ from torch import Tensor
 
 from irrepnet.math.normalize2mom import normalize2mom
 from irrepnet.nn.runs import Function, function_name
+from irrepnet.o3.grid_module import in_own_dtype
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.so3grid import SO3Grid
+from irrepnet.o3.su2 import degree
 
 __all__ = ["SO3Activation"]
 
@@ -19,7 +21,7 @@ class SO3Activation(torch.nn.Module):
     .. math:: F^l \mapsto \int \phi\Big(\sum_j F^j \cdot D^j(g)\Big)\, D^l(g)\, dg
 
     The integral is a sum over a grid, so this is equivariant up to an error that falls with the resolution. Functions
-    are normalised as in ``Activation``.
+    are normalised as in ``Activation``. Under autocast all is computed in the dtype of the module.
 
     Args:
         lmax_in: Highest degree of the input.
@@ -34,7 +36,7 @@ class SO3Activation(torch.nn.Module):
         irreps_in: ``2l+1`` irreps of each degree l up to ``lmax_in``, all written as even: the group has no inversion.
         irreps_out: The same up to ``lmax_out``.
         grid_in: The ``SO3Grid`` of the input.
-        grid_out: That of the output.
+        grid_out: That of the output; the same one if the degrees are.
         act: The function, normalised.
 
     Raises:
@@ -63,12 +65,20 @@ class SO3Activation(torch.nn.Module):
         second_moment: str = "e3nn",
     ) -> None:
         super().__init__()
-        self.lmax_in, self.lmax_out = lmax_in, lmax_out
-        self.grid_in = SO3Grid(lmax_in, resolution, normalization=normalization, aspect_ratio=aspect_ratio)
-        self.grid_out = SO3Grid(lmax_out, resolution, normalization=normalization, aspect_ratio=aspect_ratio)
-        self.irreps_in, self.irreps_out = _signal(lmax_in), _signal(lmax_out)
+        self.lmax_in, self.lmax_out = degree(lmax_in), degree(lmax_out)
+        self.grid_in = self.grid_out = SO3Grid(
+            lmax_in, resolution, normalization=normalization, aspect_ratio=aspect_ratio
+        )
+        if self.lmax_out != self.lmax_in:
+            self.grid_out = SO3Grid(lmax_out, resolution, normalization=normalization, aspect_ratio=aspect_ratio)
+        self.irreps_in, self.irreps_out = _signal(self.lmax_in), _signal(self.lmax_out)
         self.act = normalize2mom(act, second_moment=second_moment)
 
+    @property
+    def _own(self) -> Tensor:
+        return self.grid_in.qw
+
+    @in_own_dtype
     def forward(self, features: Tensor) -> Tensor:
         """Apply the function.
 

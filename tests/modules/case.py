@@ -12,8 +12,8 @@ from torch import Tensor, nn
 __all__ = ["PROMISES", "Case"]
 
 PROMISES = frozenset(
-    {"equivariance", "double", "state_dict", "copies", "empty_batch", "meta", "mixed_dtypes"}
-    | {"shape", "gradgrad", "zero", "compile", "export", "repr"}
+    {"equivariance", "double", "state_dict", "copies", "empty_batch", "meta", "to_empty", "mixed_dtypes", "dtype"}
+    | {"integers", "arguments", "shape", "gradgrad", "learning", "zero", "compile", "export", "repr"}
 )
 
 

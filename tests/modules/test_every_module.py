@@ -1,4 +1,4 @@
-"""Every module of ``o3`` and ``nn`` keeps the same promises; each is checked on the cases in ``cases_*.py``."""
+"""Every module of the package keeps the same promises; each is checked on the cases in ``cases_*.py``."""
 
 import copy
 import importlib
@@ -16,13 +16,14 @@ from irrepnet.testing import assert_equivariant
 
 FILES = sorted(Path(__file__).parent.glob("cases_*.py"))
 CASES = [case for path in FILES for case in importlib.import_module(f"modules.{path.stem}").CASES]
-ROOMS = ("o3", "nn")
+ROOMS = ("math", "o3", "io", "nn")
 
-# Layers of graphs: their arguments hold edges, so their own files test the same promises.
-ELSEWHERE = {
-    "BesselBasis", "IrrepsReadout", "PointConvolution", "PolynomialEnvelope", "RadialNetwork", "ScalarReadout",
-    "SpeciesLinear", "TensorProductConv",
-}  # fmt: skip
+
+def class_of(case):
+    return case.name.split("-")[0]
+
+
+FIRST = {class_of(case): case for case in reversed(CASES)}
 
 
 def promise(name):
@@ -55,8 +56,7 @@ def test_every_public_module_has_a_case():
         face = importlib.import_module(f"irrepnet.{room}")
         things = [(name, getattr(face, name)) for name in face.__all__]
         public |= {name for name, thing in things if inspect.isclass(thing) and issubclass(thing, nn.Module)}
-    assert public - ELSEWHERE - {case.name.split("-")[0] for case in CASES} == set()
-    assert public >= ELSEWHERE
+    assert public - {class_of(case) for case in CASES} == set()
 
 
 @promise("equivariance")
@@ -107,6 +107,31 @@ def test_moves_to_another_device(case):
     assert [(y.device.type, y.shape, y.dtype) for y in moved] == [("meta", y.shape, y.dtype) for y in expected]
 
 
+@promise("to_empty")
+def test_constants_are_there_without_values(case):
+    """What is not in the state dict is made anew: a module on "meta" is whole once its state is loaded."""
+    module, x = case.module(torch.float64).eval(), case.arguments(torch.float64)
+    bare = copy.deepcopy(module).to("meta").to_empty(device="cpu")
+    for parameter in bare.parameters():
+        parameter.data.fill_(torch.nan)
+    bare.load_state_dict(module.state_dict())
+    assert_same(bare(*x), module(*x), atol=1e-13, rtol=1e-13)
+
+
+@promise("dtype")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_output_has_the_dtype_of_the_input(case, dtype):
+    found = outputs(case.module(dtype)(*case.arguments(dtype)))
+    assert [y.dtype for y in found] == [dtype] * len(found)
+
+
+@promise("integers")
+def test_integers_are_refused(case):
+    module, x = case.module(torch.float32), case.arguments(torch.float32)
+    with pytest.raises(DtypeError):
+        module(*(t.long() for t in x))
+
+
 @promise("mixed_dtypes")
 def test_mixed_dtypes_are_refused(case):
     module, double = case.module(torch.float32), case.arguments(torch.float64)
@@ -114,9 +139,17 @@ def test_mixed_dtypes_are_refused(case):
     if has_dtype:
         with pytest.raises(DtypeError):
             module(*double)
-    if len(double) > 1:
+    if sum(t.is_floating_point() for t in double) > 1:
         with pytest.raises(DtypeError):
             module(case.arguments(torch.float32)[0], *double[1:])
+
+
+@promise("arguments")
+def test_arguments_stay_as_they_are(case):
+    x = case.arguments(torch.float64)
+    before = [t.clone() for t in x]
+    case.module(torch.float64)(*x)
+    assert_same(x, before)
 
 
 @promise("shape")
@@ -135,11 +168,30 @@ def test_second_derivatives(case):
     assert torch.autograd.gradgradcheck(f, x, fast_mode=True)
 
 
+@promise("learning")
+def test_second_derivatives_by_what_is_learned(case):
+    """By parameters, and by parameters and inputs: a weight that gets no gradient is never trained."""
+    module = case.module(torch.float64).eval()
+    names, parameters = zip(*module.named_parameters(), strict=True) if list(module.parameters()) else ((), ())
+    if not names:
+        return
+    values = differentiable(p.detach().clone() for p in parameters)
+    x = differentiable(t[:2].detach().clone() for t in case.arguments(torch.float64))
+
+    def f(*values):
+        state = dict(zip(names, values[: len(names)], strict=True))
+        return tuple(outputs(torch.func.functional_call(module, state, values[len(names) :])))
+
+    assert torch.autograd.gradcheck(f, values + x, fast_mode=True)
+    assert torch.autograd.gradgradcheck(f, values + x, fast_mode=True)
+
+
 @promise("zero")
 def test_finite_derivatives_at_zero(case):
     module = case.module(torch.float64).eval()
-    x = differentiable(torch.zeros_like(t) for t in case.arguments(torch.float64))
-    total = sum(y.sum() for y in outputs(module(*x)))
+    arguments = differentiable(torch.zeros_like(t) for t in case.arguments(torch.float64))
+    total = sum(y.sum() for y in outputs(module(*arguments)))
+    x = [t for t in arguments if t.requires_grad]
     first = torch.autograd.grad(total, x, create_graph=True, allow_unused=True, materialize_grads=True)
     assert all(g.isfinite().all() for g in first)
     square = sum((g * g).sum() + g.sum() for g in first)
@@ -150,10 +202,19 @@ def test_finite_derivatives_at_zero(case):
 
 @promise("compile")
 def test_compiles_to_one_graph(case):
-    module, x = case.module(torch.float64).eval(), case.arguments(torch.float64)
+    """With the gradients by all that has any, in the first case of each class."""
+    with_gradients = case is FIRST[class_of(case)]
+    module, x = case.module(torch.float64).eval().requires_grad_(with_gradients), case.arguments(torch.float64)
+    wanted = [*differentiable(x), *module.parameters()] if with_gradients else []
     torch._dynamo.reset()
     compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
-    assert_same(compiled(*x), module(*x), atol=1e-13, rtol=1e-13)
+    results = [outputs(f(*x)) for f in (compiled, module)]
+    assert_same(*results, atol=1e-13, rtol=1e-13)
+    wanted = [t for t in wanted if t.requires_grad]
+    if wanted:
+        totals = [sum(y.square().sum() for y in result) for result in results]
+        gradients = [torch.autograd.grad(total, wanted, materialize_grads=True) for total in totals]
+        assert_same(*gradients, atol=1e-12, rtol=1e-12)
 
 
 @promise("export")
@@ -169,7 +230,7 @@ def test_exports_with_any_number_of_rows(case):
 @promise("repr")
 def test_repr_reads_as_mathematics(case):
     text = repr(case.module(torch.float32))
-    assert text.startswith(case.name.split("-")[0] + "(") and "\n" not in text and "object at" not in text
+    assert text.startswith(class_of(case) + "(") and "\n" not in text and "object at" not in text
 
 
 def test_the_package_was_tested_from_here():

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from torch.nn.functional import relu, silu
 
-from irrepnet.errors import ConfigError, IrrepsError, ShapeError
+from irrepnet.errors import ConfigError, DtypeError, IrrepsError, ShapeError
 from irrepnet.nn import Activation
 from irrepnet.o3 import Irreps
 from irrepnet.testing import assert_equivariant, strategies
@@ -99,6 +99,23 @@ def test_second_derivatives_and_compile():
     torch.testing.assert_close(torch.compile(act, fullgraph=True, backend="aot_eager")(x), act(x))
 
 
+@pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
+def test_parity_does_not_depend_on_the_size_of_a_function(factor):
+    assert str(Activation("0o", [lambda x: factor * torch.tanh(x)]).irreps_out) == "1x0o"
+    assert str(Activation("0o", [lambda x: factor * torch.cos(x)]).irreps_out) == "1x0e"
+    with pytest.raises(IrrepsError, match="which is neither"):
+        Activation("0o", [lambda x: factor * silu(x)])
+
+
+def test_functions_that_work_in_place_do_so_on_a_copy():
+    x = torch.randn(5, 3, dtype=torch.float64)
+    for irreps, acts in (("3x0e", [silu]), ("2x0e+0e", [silu, None])):
+        in_place = [act and torch.nn.SiLU(inplace=True) for act in acts]
+        y = x.clone()
+        torch.testing.assert_close(Activation(irreps, in_place)(y), Activation(irreps, acts)(x), rtol=0, atol=1e-15)
+        assert torch.equal(x, y)
+
+
 def test_errors():
     with pytest.raises(IrrepsError, match=r"for each of the 2 entries of '1x0e\+1x0o'; got 1"):
         Activation("0e+0o", [silu])
@@ -110,5 +127,13 @@ def test_errors():
         Activation("0o", [relu])
     with pytest.raises(ConfigError, match="second_moment needs one of"):
         Activation("0e", [silu], second_moment="approximate")
-    with pytest.raises(ShapeError, match=r"needs features \[..., 2\] for irreps_in = 2x0e; got \[5, 3\]"):
+    with pytest.raises(ShapeError, match=r"needs features \[..., 2\] for irreps = 2x0e; got \[5, 3\]"):
         Activation("2x0e", [silu])(torch.zeros(5, 3))
+    with pytest.raises(ShapeError, match=r"with 4 columns along dim=1 for irreps = 3x0e\+1x0o; got \[3, 5, 2\]"):
+        Activation("3x0e+0o", [silu, None])(torch.zeros(3, 5, 2), dim=1)
+    with pytest.raises(ShapeError, match=r"along dim=5"):
+        Activation("2x0e", [silu])(torch.zeros(5, 2), dim=5)
+    with pytest.raises(DtypeError, match="features float64 on cpu, parameters float32"):
+        Activation("2x0e", [torch.nn.PReLU()])(torch.zeros(5, 2, dtype=torch.float64))
+    with torch.device("meta"), pytest.raises(ConfigError, match=r"the parameters of PReLU, .* on 'meta'. Build"):
+        Activation("2x0e", [torch.nn.PReLU()])

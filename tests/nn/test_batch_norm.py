@@ -186,3 +186,9 @@ def test_errors():
         BatchNorm("3x0e", instance=True)(torch.zeros(2, 1, 3), batch=batch, num_graphs=2)
     with pytest.raises(DtypeError, match="int64 index"):
         BatchNorm("3x0e", instance=True)(torch.zeros(2, 3), batch=batch.int(), num_graphs=2)
+    for wrong in (batch[:1], batch.unsqueeze(1)):
+        with pytest.raises(ShapeError, match=r"batch \[N\] and num_graphs together"):
+            BatchNorm("3x0e", instance=True)(torch.zeros(2, 3), batch=wrong, num_graphs=2)
+    for num_graphs in (-1, 2.0, True):
+        with pytest.raises(ConfigError, match="needs an integer num_graphs >= 0; got"):
+            BatchNorm("3x0e", instance=True)(torch.zeros(2, 3), batch=batch, num_graphs=num_graphs)

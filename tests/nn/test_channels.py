@@ -63,3 +63,7 @@ def test_autocast_computes_in_the_dtype_of_the_parameters():
     x = torch.zeros(2, 3, dtype=torch.bfloat16)
     with torch.autocast("cpu", torch.bfloat16):
         assert checked_features("Norm", x, Irreps("1o"), torch.zeros(1)).dtype == torch.float32
+        x = torch.zeros(2, 3, dtype=torch.float64)
+        assert checked_features("Norm", x, Irreps("1o")).dtype == torch.float64
+        with pytest.raises(DtypeError, match="features float64 on cpu, parameters float32"):  # autocast never rounds it
+            checked_features("Norm", x, Irreps("1o"), torch.zeros(1))

@@ -82,3 +82,8 @@ def test_errors():
         Dropout("2x0e+1o", 0.5)(torch.ones(2, 1))
     with pytest.raises(DtypeError, match="floating-point"):
         Dropout("2x0e", 0.5)(torch.ones(2, 2, dtype=torch.int64))
+
+
+def test_complex_numbers():
+    x = torch.ones(200, 8, dtype=torch.complex64)
+    assert set(Dropout("2x0e+2x1o", 0.5)(x).flatten().tolist()) == {0j, 2 + 0j}

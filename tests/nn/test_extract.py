@@ -76,3 +76,10 @@ def test_errors():
         Extract(IRREPS, ["1o"], [(4,)])
     with pytest.raises(ShapeError, match=r"ExtractIr needs features \[..., 11\] for irreps = .*; got \[2, 12\]"):
         ExtractIr(IRREPS, "0e")(torch.zeros(2, 12))
+
+
+def test_numbers_of_any_dtype():
+    x = torch.arange(5)
+    for dtype in (torch.int64, torch.complex64):
+        y = Extract("2x0e+1o", ["1o"], [(1,)], squeeze_out=True)(x.to(dtype))
+        assert torch.equal(y, x[2:].to(dtype))

@@ -1,6 +1,7 @@
 """The fully connected network: e3nn's values and state, slices, unit scale, and what is refused."""
 
 import e3nn.nn
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import silu
@@ -101,3 +102,18 @@ def test_errors():
         net(torch.zeros(2, 5))
     with pytest.raises(DtypeError, match="got x float64 on cpu, weights float32 on cpu"):
         net(torch.zeros(2, 4, dtype=torch.float64))
+    with torch.autocast("cpu", torch.bfloat16), pytest.raises(DtypeError, match="got x float64"):
+        net(torch.zeros(2, 4, dtype=torch.float64))
+
+
+def test_integers_of_numpy():
+    assert FullyConnectedNet([np.int64(4), 3]).hs == [4, 3]
+
+
+def test_widths_are_those_of_the_layers_that_stand_there():
+    net = FullyConnectedNet([2, 3, 4, 5], silu)
+    del net[-1]
+    assert net.hs == [2, 3, 4] and repr(net) == "FullyConnectedNet(2 -> 3 -> 4 | silu)"
+    net.append(torch.nn.Linear(4, 7))
+    assert repr(net).startswith("FullyConnectedNet(Layer(2 -> 3 | silu), Layer(3 -> 4 | silu), Linear(")
+    assert FullyConnectedNet([4]).hs == [4]

@@ -149,6 +149,6 @@ def test_errors():
     with pytest.raises(IrrepsError, match="odd or even; got sigmoid"):
         Gate("0e", [silu], "2x0o", [torch.sigmoid], "2x1o")
     with pytest.raises(
-        ShapeError, match=r"Gate needs features \[..., 11\] for irreps_in = 2x0o\+6x0e\+1x1o; got \[2, 7\]"
+        ShapeError, match=r"Gate needs features \[..., 11\] for irreps = 2x0o\+6x0e\+1x1o; got \[2, 7\]"
     ):
         Gate("5x0e+2x0o", [silu, torch.tanh], "0e", [silu], "1o")(torch.zeros(2, 7))

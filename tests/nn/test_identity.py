@@ -34,3 +34,8 @@ def test_errors():
         Identity("1o", "1e")
     with pytest.raises(ShapeError, match=r"needs features \[..., 3\] for irreps = 1x1o; got \[2, 4\]"):
         Identity("1o", "1o")(torch.zeros(2, 4))
+
+
+def test_numbers_of_any_dtype():
+    for dtype in (torch.int64, torch.complex64):
+        assert Identity("2x0e+1o", "2x0e+1o")(torch.arange(5).to(dtype)).dtype == dtype

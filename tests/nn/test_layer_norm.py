@@ -97,7 +97,7 @@ def test_rows_do_not_know_each_other():
         assert_close(norm(x)[1, 2], norm(x[1, 2]))
 
 
-def test_autocast_computes_in_full_precision():
+def test_autocast_computes_in_the_dtype_of_the_weights():
     norm, x = LayerNorm("4x0e+2x1o"), torch.randn(3, 10).bfloat16()
     with torch.autocast("cpu", torch.bfloat16):
         torch.testing.assert_close(norm(x), LayerNorm("4x0e+2x1o")(x.float()))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import silu
 
-from irrepnet.errors import ConfigError
+from irrepnet.errors import ConfigError, DtypeError
 from irrepnet.nn import NormActivation
 from irrepnet.o3 import Irreps
 
@@ -67,6 +67,14 @@ def test_derivatives_at_zero(options):
         torch.testing.assert_close(hessian, torch.zeros(4, 4, dtype=torch.float64))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_square_of_epsilon_that_underflows(dtype):
+    x = torch.zeros(1, 3, dtype=dtype, requires_grad=True)
+    y = NormActivation("1o", torch.tanh, epsilon=1e-200)(x)
+    (gradient,) = torch.autograd.grad(y.sum(), x)
+    assert y.isfinite().all() and gradient.isfinite().all()
+
+
 def test_repr():
     assert repr(NormActivation("1o", silu, bias=True)) == "NormActivation(1x1o | x silu(|x| + b) / |x|)"
     assert repr(NormActivation("1o", torch.nn.PReLU(), normalize=False)) == "NormActivation(1x1o | x PReLU(|x|))"
@@ -78,3 +86,5 @@ def test_errors():
     for epsilon in (0, -1e-3, float("nan")):
         with pytest.raises(ConfigError, match="needs epsilon > 0; got"):
             NormActivation("1o", silu, epsilon=epsilon)
+    with pytest.raises(DtypeError, match="features float64 on cpu, parameters float32"):
+        NormActivation("1o", torch.nn.PReLU())(torch.zeros(1, 3, dtype=torch.float64))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.special import spherical_jn
 
-from irrepnet.errors import ConfigError
+from irrepnet.errors import ConfigError, DtypeError
 from irrepnet.nn import BesselBasis
 
 
@@ -80,3 +80,10 @@ def test_errors():
     for num_basis in (0, 2.5, True):
         with pytest.raises(ConfigError, match="integer num_basis >= 1; got"):
             BesselBasis(4.0, num_basis)
+
+
+def test_dtypes_are_not_mixed():
+    with pytest.raises(DtypeError, match="BesselBasis needs edge_len of its own dtype; got edge_len float64"):
+        BesselBasis(4.0)(torch.zeros(2, dtype=torch.float64))
+    with pytest.raises(DtypeError, match=r"needs floating-point edge_len; got torch\.int64"):
+        BesselBasis(4.0)(torch.zeros(2, dtype=torch.int64))

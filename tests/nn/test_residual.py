@@ -5,8 +5,19 @@ import torch
 
 from irrepnet.errors import DtypeError, IrrepsError, ShapeError
 from irrepnet.nn import Gate, Residual
-from irrepnet.o3 import Linear
+from irrepnet.o3 import Linear, ReducedTensorProducts
 from irrepnet.testing import assert_equivariant
+
+
+class Function(torch.nn.Module):
+    """A function as a module."""
+
+    def __init__(self, f):
+        super().__init__()
+        self.f = f
+
+    def forward(self, x):
+        return self.f(x)
 
 
 def test_adds_the_input_where_irreps_are_the_same():
@@ -71,3 +82,18 @@ def test_errors():
         Residual(Linear("2x0e", "2x0e"))(torch.zeros(5, 3))
     with pytest.raises(DtypeError, match="features float64 on cpu, parameters float32"):
         Residual(Linear("2x0e", "2x0e"), learn_scale=True)(torch.zeros(5, 2, dtype=torch.float64))
+    with pytest.raises(IrrepsError, match=r"needs one irreps_in; ReducedTensorProducts has several"):
+        Residual(ReducedTensorProducts("ij=ji", i="1o"))
+
+
+@pytest.mark.parametrize("f", [lambda x: x[:, :1], lambda x: x.mean(0)])
+def test_nothing_is_spread_out_in_the_sum(f):
+    with pytest.raises(ShapeError, match=r"Residual needs \[5, 4\] of Function for irreps_out = 4x0e; got \["):
+        Residual(Function(f), "4x0e", "4x0e")(torch.randn(5, 4))
+
+
+def test_no_dtype_is_promoted_in_the_sum():
+    with pytest.raises(DtypeError, match=r"Residual needs float32 of Function, as its shortcut has; got float64"):
+        Residual(Function(torch.Tensor.double), "4x0e", "4x0e")(torch.randn(5, 4))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert Residual(torch.nn.Linear(4, 4), "4x0e", "4x0e")(torch.randn(5, 4)).dtype == torch.float32
