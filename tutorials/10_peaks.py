@@ -32,7 +32,8 @@ print(sphere, "with", sphere.dim, "coefficients")
 #
 # `with_peaks_at` makes the smallest signal that has, in the direction of each neighbour, its distance as value. A
 # smooth function cannot do so for any number of points; with degree lmax it can for any lmax + 1 directions, and for
-# most sets of up to (lmax + 1)^2. `sum_of_diracs` is quicker, and only nearly right.
+# most sets of up to (lmax + 1)^2, as long as no more than two or three are very close together. `sum_of_diracs` is
+# quicker, and only nearly right.
 
 # %%
 neighbours = torch.tensor([[1.1, 0.0, 0.0], [0.0, 1.0, 0.0], [-0.7, -0.7, 0.3], [0.0, 0.2, -1.2]])

@@ -88,8 +88,9 @@ struct Plan {
     fits = fits && p[1] * p[4] < most;
     fits = fits && path.g + path.columns() <= columns[kG] && (path.w < 0 || path.w + path.weights() <= columns[kW]);
     STD_TORCH_CHECK(fits, op, " needs paths within its tensors; path ", number, " is not.");
-    add_terms(path, tables.const_data_ptr<T>() + p[10]);
     const int64_t pairs = path.pairs();
+    if (pairs == 0) return;  // it reaches no column, and might seem to share those of another
+    add_terms(path, tables.const_data_ptr<T>() + p[10]);
     if (path.mul_g) {
       mixes = true;
       most_mixed = std::max(most_mixed, path.mul_g);

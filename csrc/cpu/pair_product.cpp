@@ -70,7 +70,9 @@ Tensor compute(const std::optional<Tensor>* given, const Tensor& tables, const s
                int64_t num_sets) {
   const Plan<T> plan(kOp, ints, tables, slot);
   const Arguments arguments(plan, given, tables, num_sets);
-  const bool own = plan.used_w > 0 && arguments.sets == arguments.rows, sums = slot == kW && !own;
+  // The weights of a single row are those of all rows: they are read along their channels then.
+  const bool own = plan.used_w > 0 && arguments.sets == arguments.rows && arguments.rows != 1;
+  const bool sums = slot == kW && !own;
   const int64_t each = arguments.rows / std::max<int64_t>(arguments.sets, 1);
   // Sums over rows have sixteen parts at most; else what fits a cache.
   const int64_t size = sums ? std::max(8 * kRows, (each / 16 + kRows) / kRows * kRows) : kRows;

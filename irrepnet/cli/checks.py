@@ -120,7 +120,7 @@ def _equivariance(predict: Predictor, frame: Frame, dtype: torch.dtype, trials: 
         energy_and_forces,
         ["cartesian_points", None, *["1o" for _ in cell]],
         ["0e", "1o"],
-        permutation=Permutation(inputs=[0, 1], outputs=[1]),
+        permutation=Permutation(inputs=[0, 1], outputs=[1]) if len(frame) > 1 else None,
         inputs=[torch.tensor(frame.pos), torch.tensor(frame.species), *cell],
         trials=trials,
     )

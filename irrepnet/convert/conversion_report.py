@@ -17,6 +17,7 @@ class ConvertedModule(NamedTuple):
         replaced_by: What stands there now, or None where the module was kept.
         num_weights: Number of its parameters' entries; for modules with converted children, of its own.
         note: Why it was kept, or what else to know.
+        is_left: Whether it is a module of e3nn, or one that may hold some, that was kept.
 
     Example:
         >>> ConvertedModule("mix", "e3nn.o3.Linear", "Linear(1x0e -> 1x0e | 1 weights)", 1, "").path
@@ -28,6 +29,7 @@ class ConvertedModule(NamedTuple):
     replaced_by: str | None
     num_weights: int
     note: str
+    is_left: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,14 +56,14 @@ class ConversionReport:
 
     @property
     def not_replaced(self) -> tuple[ConvertedModule, ...]:
-        """Modules of e3nn, or with e3nn hidden in them, that were kept; ``note`` says why."""
-        return tuple(line for line in self.modules if line.replaced_by is None and line.note)
+        """Modules of e3nn, or that may hold some, that were kept; ``note`` says why."""
+        return tuple(line for line in self.modules if line.is_left)
 
     def __str__(self) -> str:
         done, left = len(self.replaced), len(self.not_replaced)
         rows = [("path", "class", "weights", "now")]
         for line in self.modules:
-            now = line.replaced_by or ("NOT REPLACED" if line.note else "kept")
+            now = line.replaced_by or ("NOT REPLACED" if line.is_left else "kept")
             text = f"{now}: {line.note}" if line.note else now
             rows.append((line.path or "(root)", line.found, str(line.num_weights), text))
         widths = [max(len(row[i]) for row in rows) for i in range(3)]

@@ -5,6 +5,8 @@ Nothing here imports e3nn: its classes are known by the names of their modules.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 from collections.abc import Callable
 from importlib import import_module
@@ -19,7 +21,7 @@ from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.linear import Linear
 from irrepnet.o3.tensor_product import TensorProduct
 
-__all__ = ["TWINS", "WHY_KEPT", "build_twin", "e3nn_name"]
+__all__ = ["TWINS", "WHY_KEPT", "build_twin", "e3nn_base", "e3nn_name"]
 
 WHY_KEPT = {
     "o3.ReducedTensorProducts": "it does not keep its formula; make it anew from that",
@@ -45,6 +47,19 @@ def e3nn_name(cls: type) -> str | None:
     return f"{'.'.join(home[1:2])}.{cls.__name__}{version}"
 
 
+def e3nn_base(cls: type) -> type | None:
+    """Return the class of e3nn that a class of modules is, or is derived from; None if there is none.
+
+    Args:
+        cls: Any class.
+
+    Example:
+        >>> e3nn_base(torch.nn.Linear) is None
+        True
+    """
+    return next((base for base in cls.__mro__ if issubclass(base, nn.Module) and e3nn_name(base)), None)
+
+
 def build_twin(name: str, old: Any) -> nn.Module:
     """Build the module that takes the place of one of e3nn; weights are as at birth.
 
@@ -55,15 +70,25 @@ def build_twin(name: str, old: Any) -> nn.Module:
     Raises:
         KeyError: If the class has no twin (is not in ``TWINS``).
         AttributeError: If the module lacks what its class has.
-        ValueError: If its arguments are not possible here.
+        ValueError: If its arguments are not possible here, or its irreps would be others.
     """
     twin = TWINS[name]
     args, kwargs = twin.read(old)
     module = getattr(import_module(f"irrepnet.{twin.home}"), name.split(".")[1])(*args, **kwargs)
-    if isinstance(module, TensorProduct):
+    if isinstance(module, TensorProduct) and hasattr(old, "instructions"):
         # The factors hold variances and normalisations, which the module does not keep.
         set_path_factors(module, [float(ins.path_weight) for ins in old.instructions])
+    _require_irreps_of(old, module)
     return module
+
+
+def _require_irreps_of(old: Any, new: Any) -> None:
+    """Refuse a twin with other irreps: the same numbers could not come out of it."""
+    for side in ("irreps_in", "irreps_in1", "irreps_in2", "irreps_out"):
+        if hasattr(old, side) and hasattr(new, side):
+            expected, found = _irreps(getattr(old, side)), getattr(new, side)
+            if expected.simplify() != found.simplify():
+                raise ValueError(f"its {side} {expected} would become {found}")
 
 
 Arguments = tuple[tuple, dict[str, Any]]
@@ -84,8 +109,10 @@ def _kinds(irreps: Any) -> list[Irrep]:
 
 
 def _function(normalized: Any) -> Any:
-    """Return the function inside a normalize2mom."""
-    return None if normalized is None else normalized.f
+    """Return the function inside a normalize2mom, or inside several: all but the innermost multiply by 1."""
+    while e3nn_name(type(normalized)) == "math.normalize2mom":
+        normalized = normalized.f
+    return normalized
 
 
 def _sharing(old: Any) -> dict[str, bool]:
@@ -118,15 +145,17 @@ def _full_product_v2(old: Any) -> Arguments:
 
 
 def _tensor_square(old: Any) -> Arguments:
-    if any(ins.has_weight for ins in old.instructions):
-        return (_irreps(old.irreps_in), _irreps(old.irreps_out)), _sharing(old)
-    return (_irreps(old.irreps_in), None, _kinds(old.irreps_out)), {}
+    if old.instructions and not any(ins.has_weight for ins in old.instructions):
+        return (_irreps(old.irreps_in), None, _kinds(old.irreps_out)), {}
+    return (_irreps(old.irreps_in), _irreps(old.irreps_out)), _sharing(old)
 
 
 def _linear(old: Any) -> Arguments:
     """Read the f axes from the weights; a module without weights of its own keeps them in its code only."""
     biased = {ins.i_out for ins in old.instructions if ins.i_in == -1}
     f_in, f_out = old.weight.shape[:2] if old.weight.ndim == 3 else (None, None)
+    if f_in is None and old.weight.numel() == 0 and _adds_an_axis(old):
+        raise ValueError("it does not keep f_in and f_out; make it anew with them")
     kwargs: dict[str, Any] = {
         "f_in": f_in,
         "f_out": f_out,
@@ -140,6 +169,17 @@ def _linear(old: Any) -> Arguments:
         if all(math.isclose(a.path_weight, b.path_weight, rel_tol=1e-9) for a, b in pairs):
             return (twin.irreps_in, twin.irreps_out), kwargs | _sharing(old)
     raise ValueError("its path factors are neither of 'element' nor of 'path' normalisation")
+
+
+def _adds_an_axis(linear: Any) -> bool:
+    """Say whether a linear map has f axes: it then makes two axes of one, or refuses."""
+    sizes = (linear.irreps_in.dim, linear.weight_numel, linear.bias_numel)
+    zeros = [linear.weight.new_zeros(size) for size in sizes]
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):  # where torch.fx writes the line that failed
+            return type(linear).forward(linear, *zeros).ndim != 1
+    except RuntimeError:
+        return True
 
 
 def _harmonics(old: Any) -> Arguments:
@@ -175,7 +215,8 @@ def _fully_connected_net(old: Any) -> Arguments:
 
 
 def _extract(old: Any) -> Arguments:
-    squeeze = isinstance(old(torch.zeros(old.irreps_in.dim)), torch.Tensor)  # which it keeps in its code only
+    out = type(old).forward(old, torch.zeros(old.irreps_in.dim))  # not old(...), which would run its hooks
+    squeeze = isinstance(out, torch.Tensor)  # which it keeps in its code only
     outs = [_irreps(irreps) for irreps in old.irreps_outs]
     return (_irreps(old.irreps_in), outs, old.instructions, squeeze), {}
 
@@ -243,5 +284,5 @@ TWINS = {
     "nn.Identity": _Twin("nn.identity", lambda old: ((_irreps(old.irreps_in), _irreps(old.irreps_out)), {})),
     "nn.S2Activation": _Twin("nn.s2_activation", _sphere_activation),
     "nn.SO3Activation": _Twin("nn.so3_activation", _rotation_activation),
-    "math.normalize2mom": _Twin("math.normalize2mom", lambda old: ((old.f,), {})),
+    "math.normalize2mom": _Twin("math.normalize2mom", lambda old: ((_function(old),), {})),
 }

@@ -79,7 +79,8 @@ def flip_wigner_signs(module: nn.Module) -> dict[str, int]:
 
     Paths whose ``wigner_3j`` has the other sign are multiplied by -1: in the weights where the product owns them alone,
     so that it stays a product like any other; else (no weights, weights given in the call, weights shared with another
-    module) in the constant factor of the path.
+    module) in the constant factor of the path. ``ReducedTensorProducts`` and ``CartesianTensor``, whose bases are made
+    of ``wigner_3j``, keep the signs of 0.6.
 
     Args:
         module: Holds ``TensorProduct`` and classes derived from it.

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from irrepnet.errors import DtypeError, ShapeError
+from irrepnet.errors import DtypeError, IrrepsError, ShapeError
 from irrepnet.math.reduce_permutation import germinate_formulas
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.reduced_tensor_products import ReducedTensorProducts, reduced_basis
@@ -35,7 +35,7 @@ class CartesianTensor(Irreps):
         indices: The letters of the indices.
 
     Raises:
-        ConfigError: If the formula cannot be read or contradicts itself.
+        ConfigError: If the formula is no text, cannot be read or contradicts itself.
 
     Example:
         >>> elasticity = CartesianTensor("ijkl=jikl=klij")
@@ -63,7 +63,8 @@ class CartesianTensor(Irreps):
 
         Args:
             data: Shape ``[..., 3, 3, ...]``, one axis for each index.
-            rtp: Takes the change of basis from here, in place of the one that is kept for the formula.
+            rtp: Takes the change of basis from here, in place of the one that is kept for the formula; it has to reduce
+                the same tensors, as that of ``reduced_tensor_products`` does.
 
         Returns:
             Shape ``[..., dim]``.
@@ -71,6 +72,7 @@ class CartesianTensor(Irreps):
         Raises:
             ShapeError: If the last axes are not of size 3.
             DtypeError: If the data are not of the dtype of ``rtp``, or not floating-point.
+            IrrepsError: If ``rtp`` reduces other tensors.
 
         Example:
             >>> CartesianTensor("ij=-ji").from_cartesian(torch.eye(3))
@@ -97,6 +99,7 @@ class CartesianTensor(Irreps):
         Raises:
             ShapeError: If the last axis does not have the size of the irreps.
             DtypeError: If the data are not of the dtype of ``rtp``, or not floating-point.
+            IrrepsError: If ``rtp`` reduces other tensors.
 
         Example:
             >>> CartesianTensor("ij=ji").to_cartesian(torch.tensor([1.0, 0, 0, 0, 0, 0])).diagonal()
@@ -121,12 +124,14 @@ class CartesianTensor(Irreps):
         Raises:
             ShapeError: If the number of vectors or a shape does not fit.
             DtypeError: If the dtypes differ.
+            IrrepsError: If ``rtp`` reduces other tensors.
 
         Example:
             >>> CartesianTensor("ij=-ji").from_vectors(torch.tensor([1.0, 0, 0]), torch.tensor([0, 1.0, 0]))
             tensor([0.0000, 0.0000, 0.7071])
         """
         if rtp is not None:
+            self._check(rtp)
             return rtp(*xs)
         if len(xs) != len(self.indices) or any(x.shape[-1:] != (3,) for x in xs):
             raise ShapeError(
@@ -156,6 +161,7 @@ class CartesianTensor(Irreps):
     def _basis(self, data: Tensor, rtp: ReducedTensorProducts | None) -> Tensor:
         """Return the change of basis in the dtype and on the device of the data, shape ``[dim, 3 * 3 * ...]``."""
         if rtp is not None:
+            self._check(rtp)
             if rtp.change_of_basis.dtype != data.dtype:
                 raise DtypeError(f"rtp is {rtp.change_of_basis.dtype}, the data {data.dtype}. Cast one of them.")
             return rtp.change_of_basis.flatten(1)
@@ -165,6 +171,21 @@ class CartesianTensor(Irreps):
             return torch.tensor(_rows(self.formula), dtype=data.dtype, device=data.device)
         # Kept as NumPy arrays: a tensor made under some mode of PyTorch (fake tensors, vmap) must not outlive it.
         return torch.from_numpy(_array(self.formula, data.dtype == torch.float32)).to(data.device, data.dtype)
+
+    def _check(self, rtp: ReducedTensorProducts) -> None:
+        """Raise unless a module reduces tensors with these symmetries to these irreps."""
+        _, symmetries = germinate_formulas(self.formula)
+        _, others = germinate_formulas(getattr(rtp, "formula", self.formula))  # e3nn's module keeps none
+        vectors = [Irreps("1o")] * len(self.indices)
+        if (
+            [Irreps(x) for x in rtp.irreps_in] != vectors
+            or tuple(rtp.irreps_out) != tuple(self)
+            or others != symmetries
+        ):
+            raise IrrepsError(
+                f"CartesianTensor({self.formula}) needs an rtp of its formula, from {len(self.indices)} vectors to "
+                f"{self}; got {rtp}. Take that of reduced_tensor_products()."
+            )
 
     def __getnewargs__(self) -> tuple[Any, ...]:
         return (self.formula,)

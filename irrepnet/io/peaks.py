@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import max_pool2d, normalize
 
 from irrepnet.errors import ConfigError, DataError, DtypeError, ShapeError
+from irrepnet.io.signal_arguments import as_integer
 from irrepnet.o3.wigner import so3_generators
 from irrepnet.ops.spherical_harmonics import spherical_harmonics
 
@@ -58,12 +59,13 @@ def find_peaks(signals: Tensor, res: int = 100) -> Peaks:
     curvature is zero in some direction, but which is isolated, is found to about 1e-4 radians.
 
     Positions and heights are differentiable with respect to the signals, twice, as the peak moves and not as it comes
-    or goes. The search itself records nothing.
+    or goes. The search itself records nothing. Where the curvature is zero in some direction, the position has no
+    derivative, as a small change may move it far or split it: zero is returned, and the height has its first alone.
 
     Args:
         signals: Coefficients in 'integral' normalisation, shape ``[B, (lmax + 1)**2]``, float32 or float64.
-        res: Points of the grid per half circle, at least ``2 * (lmax + 1)``. Below ``8 * (lmax + 1)`` it is taken as
-            that, since peaks of random signals would be missed.
+        res: Points of the grid per half circle, an integer >= ``2 * (lmax + 1)``. Below ``8 * (lmax + 1)`` it is taken
+            as that, since peaks of random signals would be missed.
 
     Returns:
         Directions of length 1 ``[P, 3]``, heights ``[P]`` and rows of ``signals`` ``[P]``, P = 0 where there are none.
@@ -85,54 +87,70 @@ def find_peaks(signals: Tensor, res: int = 100) -> Peaks:
         >>> value, batch
         (tensor([0.9772, 1.4658]), tensor([0, 2]))
     """
-    lmax = _degree(signals, res)
+    lmax, res = _checked(signals, res)
     coefficients = signals.double()
+    scale = coefficients.detach().abs().amax(dim=1, keepdim=True)  # [B, 1]
+    scale = scale.masked_fill(scale == 0, 1.0)
+    coefficients = coefficients / scale  # so that curvatures of huge and tiny signals stay in range
     with torch.no_grad():
-        points, spacing = _grid(max(res, _FINEST * (lmax + 1)), signals.device)
+        grid = _grid(max(res, _FINEST * (lmax + 1)), lmax, signals.device)
         flat = math.sqrt(torch.finfo(signals.dtype).eps)
-        found = [_search(c, points, spacing, lmax, flat) for c in coefficients.split(_AT_ONCE)]
-        pos = torch.cat([peaks for peaks, _ in found])
-        batch = torch.cat([owners + i * _AT_ONCE for i, (_, owners) in enumerate(found)])
+        found = [_search(c, grid, lmax, flat) for c in coefficients.split(_AT_ONCE)]
+        pos = torch.cat([peaks for peaks, _, _ in found])
+        batch = torch.cat([owners + i * _AT_ONCE for i, (_, owners, _) in enumerate(found)])
+        (curved,) = torch.nonzero(torch.cat([curved for *_, curved in found]), as_tuple=True)
     surface = _Surface(coefficients, lmax)
     if torch.is_grad_enabled() and signals.requires_grad:
         for _ in range(2):  # each step from the solution has one derivative more that is right, at least
-            pos = surface.newton(pos, batch)
-    return Peaks(pos.to(signals.dtype), surface.heights(pos, batch).to(signals.dtype), batch)
+            pos = pos.index_put((curved,), surface.newton(pos[curved], batch[curved]))
+    heights = surface.heights(pos, batch) * scale[batch, 0]
+    return Peaks(pos.to(signals.dtype), heights.to(signals.dtype), batch)
 
 
-def _degree(signals: Tensor, res: int) -> int:
-    """Return the degree of signals that are as they should be."""
-    if signals.dtype not in (torch.float32, torch.float64):
-        raise DtypeError(f"find_peaks needs signals in float32 or float64; got {signals.dtype}.")
+def _checked(signals: Tensor, res: int) -> tuple[int, int]:
+    """Return the degree of signals that are as they should be, and the resolution."""
+    dtype = getattr(signals, "dtype", type(signals).__name__)
+    if dtype not in (torch.float32, torch.float64):
+        raise DtypeError(f"find_peaks needs a tensor of signals in float32 or float64; got {dtype}.")
     width = signals.shape[-1] if signals.ndim == 2 else 0
     lmax = math.isqrt(width) - 1
     if width == 0 or (lmax + 1) ** 2 != width:
         raise ShapeError(f"find_peaks needs signals [B, (lmax + 1)**2]; got signals {list(signals.shape)}.")
-    if not isinstance(res, int) or res < 2 * (lmax + 1):
+    number = as_integer(res)
+    if number is None or number < 2 * (lmax + 1):
         raise ConfigError(f"find_peaks needs an integer res >= {2 * (lmax + 1)} for lmax = {lmax}; got res = {res!r}.")
     if not signals.isfinite().all():
         raise DataError("find_peaks needs finite signals; got a NaN or an infinity. Look at the rows that hold one.")
-    return lmax
+    return lmax, number
 
 
-def _search(coefficients: Tensor, points: Tensor, spacing: float, lmax: int, flat: float) -> tuple[Tensor, Tensor]:
-    """Return directions ``[P, 3]`` and rows ``[P]`` of the peaks, each once."""
-    pos, batch, highest = _candidates(coefficients, points, lmax)
-    surface = _Surface(coefficients, lmax, highest=highest, flat=flat, spacing=spacing)
+class _Grid(NamedTuple):
+    """Points on three faces of a cube around the sphere, their harmonics, and their largest spacing in radians."""
+
+    points: Tensor  # [3, m, m, 3]
+    harmonics: Tensor  # [3 * m * m, dim]
+    spacing: float
+
+
+def _search(coefficients: Tensor, grid: _Grid, lmax: int, flat: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Return directions ``[P, 3]`` and rows ``[P]`` of the peaks, each once, and which are curved in all directions."""
+    pos, batch, highest = _candidates(coefficients, grid, lmax)
+    surface = _Surface(coefficients, lmax, highest=highest, flat=flat, spacing=grid.spacing)
     pos = surface.climb(pos, batch)
-    top, heights = surface.is_peak(pos, batch), surface.heights(pos, batch)
+    top, curved = surface.is_peak(pos, batch)
+    heights = surface.heights(pos, batch)
     kept = [batch[:0]]
     for row in range(len(coefficients)):
         (i,) = torch.nonzero(top & (batch == row), as_tuple=True)
         i = i[heights[i].argsort(descending=True, stable=True)]
-        near = (pos[i, None] - pos[i]).norm(dim=-1) < _SAME * spacing  # [P, P]
+        near = (pos[i, None] - pos[i]).norm(dim=-1) < _SAME * grid.spacing  # [P, P]
         kept.append(i[~near.tril(-1).any(dim=1)])
     i = torch.cat(kept)
-    return pos[i], batch[i]
+    return pos[i], batch[i], curved[i]
 
 
-def _grid(res: int, device: torch.device) -> tuple[Tensor, float]:
-    """Return points on three faces of a cube around the sphere, ``[3, m, m, 3]``, and their largest spacing.
+def _grid(res: int, lmax: int, device: torch.device) -> _Grid:
+    """Return the grid that has at least so many points per half circle.
 
     Lines on a face are meridians at equal angles. The other faces are the antipodes. Each face reaches one point beyond
     its edges, so that every point of the sphere has its eight neighbours on one face.
@@ -142,19 +160,19 @@ def _grid(res: int, device: torch.device) -> tuple[Tensor, float]:
     angles = torch.arange(-1, cells + 2, dtype=torch.float64, device=device) * spacing - math.pi / 4
     u, v = torch.meshgrid(angles.tan(), angles.tan(), indexing="ij")
     face = normalize(torch.stack([torch.ones_like(u), u, v], dim=-1), dim=-1)  # [m, m, 3]
-    return torch.stack([face.roll(axis, dims=-1) for axis in range(3)]), spacing
+    points = torch.stack([face.roll(axis, dims=-1) for axis in range(3)])
+    return _Grid(points, _harmonics(points.reshape(-1, 3), lmax), spacing)
 
 
-def _candidates(coefficients: Tensor, points: Tensor, lmax: int) -> tuple[Tensor, Tensor, Tensor]:
+def _candidates(coefficients: Tensor, grid: _Grid, lmax: int) -> tuple[Tensor, Tensor, Tensor]:
     """Return where to climb from ``[P, 3]``, on which signals ``[P]``, and how large each signal gets ``[B]``."""
-    Y = _harmonics(points.reshape(-1, 3), lmax)
-    parity = torch.cat([Y.new_full((2 * l + 1,), (-1.0) ** l) for l in range(lmax + 1)])
+    parity = torch.cat([coefficients.new_full((2 * l + 1,), (-1.0) ** l) for l in range(lmax + 1)])
     both = torch.stack([coefficients, coefficients * parity])  # [2, B, dim]: at the points, then at their antipodes
-    heights = (both @ Y.T).unflatten(-1, points.shape[:-1])  # [2, B, 3, m, m]
+    heights = (both @ grid.harmonics.T).unflatten(-1, grid.points.shape[:-1])  # [2, B, 3, m, m]
     highest = heights.abs().amax(dim=(0, 2, 3, 4))
     noise = 1e-13 * highest[:, None, None, None]  # what rounding makes of a constant has no peaks
     side, batch, face, i, j = torch.nonzero(_near_top(heights, noise), as_tuple=True)
-    return points[face, i + 1, j + 1] * (1 - 2 * side)[:, None], batch, highest
+    return grid.points[face, i + 1, j + 1] * (1 - 2 * side)[:, None], batch, highest
 
 
 def _near_top(heights: Tensor, noise: Tensor) -> Tensor:
@@ -253,8 +271,8 @@ class _Surface:
             moving = moving[length > _DONE]
         return pos
 
-    def is_peak(self, pos: Tensor, batch: Tensor) -> Tensor:
-        """Return which points are isolated maxima, ``[P]``.
+    def is_peak(self, pos: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """Return which points are isolated maxima, ``[P]``, and which of them are curved in all directions, ``[P]``.
 
         Where the surface is flat in some direction, the way back is tried from both sides: on a ring of equal heights
         it leads to other points.
@@ -263,11 +281,12 @@ class _Surface:
         values, axes = torch.linalg.eigh(curvature)
         floor, flattest = self.floor[batch], values[:, -1]
         level = slope.norm(dim=-1) <= floor * self.spacing
-        peak = level & (flattest < -floor)
+        curved = level & (flattest < -floor)
+        peak = curved.clone()
         (i,) = torch.nonzero(level & (flattest.abs() <= floor), as_tuple=True)
         back = [self.climb(_turn(pos[i], side * axes[i, :, -1]), batch[i]) for side in (-self.spacing, self.spacing)]
         peak[i] = torch.stack([(p - pos[i]).norm(dim=-1) < self.spacing / 2 for p in back]).all(dim=0)
-        return peak
+        return peak, curved
 
 
 def _turn(pos: Tensor, rotation: Tensor) -> Tensor:

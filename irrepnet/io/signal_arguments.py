@@ -1,13 +1,29 @@
-"""What the methods of a signal on the sphere ask of their tensors."""
+"""What the methods of a signal on the sphere ask of their arguments."""
 
 from __future__ import annotations
+
+import operator
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from irrepnet.errors import DtypeError, ShapeError
 
-__all__ = ["need_tensors"]
+__all__ = ["as_integer", "need_tensors"]
+
+
+def as_integer(number: Any) -> int | None:
+    """Return an integer of any library as int, or None for what is none; a bool is none.
+
+    Example:
+        >>> as_integer(torch.tensor(3)), as_integer(3.0), as_integer(True)
+        (3, None, None)
+    """
+    try:
+        return None if isinstance(number, bool) else operator.index(number)
+    except TypeError:
+        return None
 
 
 def need_tensors(method: str, lmax: int, **tensors: Tensor | None) -> None:
@@ -16,8 +32,9 @@ def need_tensors(method: str, lmax: int, **tensors: Tensor | None) -> None:
     Args:
         method: Names who asks.
         lmax: Degree of the signals.
-        **tensors: Named signal ``[..., dim]``, r ``[..., 3]``, vectors or positions ``[..., N, 3]``, or values
-            ``[..., N]``; values must broadcast with the points before them. None is passed over.
+        **tensors: Named signal or signals ``[..., dim]``, r or centers ``[..., 3]``, vectors or positions
+            ``[..., N, 3]``, or values ``[..., N]``; values must broadcast with the points before them. None is passed
+            over.
 
     Raises:
         DtypeError: If dtypes are not floating-point and equal.
@@ -38,7 +55,7 @@ def need_tensors(method: str, lmax: int, **tensors: Tensor | None) -> None:
                 _need_values(method, *points, tensor)
             continue
         sets = name in ("vectors", "positions")
-        width = (lmax + 1) ** 2 if name == "signal" else 3
+        width = (lmax + 1) ** 2 if name in ("signal", "signals") else 3
         if tensor.ndim < 1 + sets or tensor.shape[-1] != width:
             needed = f"[..., N, {width}]" if sets else f"[..., {width}]"
             raise ShapeError(f"{method} needs {name} {needed} for lmax = {lmax}; got {name} {list(tensor.shape)}.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from irrepnet.errors import ShapeError
+from irrepnet.errors import DtypeError, ShapeError
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -31,12 +31,18 @@ def closed_surface(
     Returns:
         Points ``[res_beta, res_alpha + 1, 3]`` and values ``[res_beta, res_alpha + 1]``.
 
+    Raises:
+        ShapeError: If ``center`` is not ``[3]``.
+        DtypeError: If it is not of the dtype of the grid.
+
     Example:
         >>> from irrepnet.o3 import ToS2Grid
         >>> points, values = closed_surface(ToS2Grid(1).grid, torch.ones(4, 3), torch.tensor([0.0, 5.0, 0.0]))
         >>> points.shape, points[0, 0], points[-1, 0]
         (torch.Size([4, 4, 3]), tensor([0., 6., 0.]), tensor([0., 4., 0.]))
     """
+    if center is not None:
+        _need_center(center, grid.dtype)
     values = values.relu() if relu else values
     row = torch.ones_like(values[:1])
     values = torch.cat([values[:1].mean() * row, values[1:-1], values[-1:].mean() * row])
@@ -46,6 +52,15 @@ def closed_surface(
     if radius:
         points = points * values.abs().unsqueeze(-1)
     return points if center is None else points + center, values
+
+
+def _need_center(center: Tensor, dtype: torch.dtype) -> None:
+    """Refuse what would move each point elsewhere, or make surfaces of another dtype."""
+    if getattr(center, "dtype", None) != dtype:
+        found = getattr(center, "dtype", type(center).__name__)
+        raise DtypeError(f"a surface needs its center in {dtype}, as its points; got {found}.")
+    if center.shape != (3,):
+        raise ShapeError(f"a surface needs one center [3]; got center {list(center.shape)}.")
 
 
 def surface_trace(points: Tensor, values: Tensor) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from irrepnet.errors import IrrepsError, ShapeError
+from irrepnet.errors import DtypeError, IrrepsError, ShapeError
+from irrepnet.io.interpolation import harmonic_pseudoinverse, merge_directions, nearest_samples
 from irrepnet.io.peaks import find_peaks
-from irrepnet.io.signal_arguments import need_tensors
+from irrepnet.io.signal_arguments import as_integer, need_tensors
 from irrepnet.io.signal_figures import closed_surface, surface_trace
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.s2grid import FromS2Grid, ToS2Grid
@@ -20,7 +21,8 @@ from irrepnet.ops.spherical_harmonics import spherical_harmonics
 
 __all__ = ["SignalOnGrid", "SphericalTensor"]
 
-_MOST_DISTANCES = 2**22  # between grid and samples at one time; 32 MB in float64
+# Singular values that count as zero, in parts of the largest: below, rounding of coefficients is as large as values.
+_LEAST = {torch.float64: 1e-13, torch.float32: 1e-8}
 
 
 class SignalOnGrid(NamedTuple):
@@ -67,12 +69,13 @@ class SphericalTensor(Irreps):
 
     def __new__(cls, lmax: int, p_val: int, p_arg: int) -> SphericalTensor:
         """See the class."""
-        if isinstance(lmax, bool) or not isinstance(lmax, int) or lmax < 0:
+        degree = as_integer(lmax)
+        if degree is None or degree < 0:
             raise IrrepsError(f"SphericalTensor needs a degree lmax = 0, 1, 2, ...; got lmax = {lmax!r}.")
         for name, parity in (("p_val", p_val), ("p_arg", p_arg)):
             if parity not in (1, -1):
                 raise IrrepsError(f"SphericalTensor needs {name} = 1 (even) or -1 (odd); got {name} = {parity!r}.")
-        irreps = Irreps([(1, (l, p_val * p_arg**l)) for l in range(lmax + 1)])
+        irreps = Irreps([(1, (l, int(p_val * p_arg**l))) for l in range(degree + 1)])
         return tuple.__new__(cls, irreps)
 
     def __getnewargs__(self) -> tuple[int, int, int]:
@@ -85,25 +88,30 @@ class SphericalTensor(Irreps):
 
         .. math:: c = Y^+ v, \qquad Y_{ia} = Y_a(r_i / |r_i|)
 
-        It is exact where the directions allow it, which for N different ones lmax + 1 >= N guarantees. Elsewhere
-        (unequal values in one direction, too low a degree) it is the least-squares fit of least norm. The
-        pseudoinverse takes singular values below sqrt(eps) of the largest as zero, so directions closer than about
-        1e-8 radians (float64; 3e-4 in float32) are one.
+        It is exact where the rows of Y are independent, which for N different directions lmax + 1 >= N guarantees.
+        Elsewhere (unequal values in one direction, too low a degree) it is the least-squares fit of least norm.
+        Directions closer than sqrt(eps) of the dtype (1.5e-8 radians in float64, 3e-4 in float32) are one: their mean.
 
-        A zero vector has no direction: without a value, or with the value 0, it is left out, as padding of sets of
-        unequal size; with another value it asks for :math:`f(0) = c^0 Y^0`, the mean of the signal. The result is
-        differentiable with respect to vectors and values as long as the rank of Y stays the same.
+        Unequal values side by side ask for steep signals: k directions within d radians for coefficients up to about
+        d^(1-k), so that values come back to about eps d^(1-k) only. Singular values of Y (always in float64) below
+        1e-13 of the largest, 1e-8 for vectors in float32, count as zero: closer still, values are fitted again.
+
+        A zero vector has no direction: without a value, or where every value for it is 0, it is left out, as padding of
+        sets of unequal size; with another value it asks for :math:`f(0) = c^0 Y^0`, the mean of the signal. The result
+        is differentiable with respect to vectors and values as long as the rank of Y stays the same.
 
         Args:
-            vectors: Where the peaks are, shape ``[..., N, 3]``; N may be 0.
-            values: Heights, shape ``[..., N]``; lengths of the vectors by default.
+            vectors: Where the peaks are, shape ``[..., N, 3]``, float32 or float64; N may be 0.
+            values: Heights, shape ``[..., N]``; lengths of the vectors by default. Many rows of values for one set of
+                vectors cost one pseudoinverse.
 
         Returns:
             Coefficients, shape ``[..., dim]``.
 
         Raises:
             ShapeError: If ``vectors`` is not ``[..., N, 3]``, or ``values`` does not go with it.
-            DtypeError: If dtypes are not floating-point and equal.
+            DtypeError: If dtypes are not both float32 or both float64.
+            DataError: If ``vectors`` holds a NaN or an infinity.
             IrrepsError: If lengths, which inversion keeps, are to be the values and ``p_val`` is -1.
 
         Example:
@@ -113,18 +121,26 @@ class SphericalTensor(Irreps):
             tensor([-1.5000,  2.0000])
         """
         need_tensors("with_peaks_at", self.lmax, vectors=vectors, values=values)
-        unit = direction(vectors)[0]
+        if vectors.dtype not in _LEAST:
+            raise DtypeError(f"with_peaks_at needs vectors in float32 or float64; got {vectors.dtype}.")
+        pos = vectors.double()
+        unit = direction(pos)[0]
         if values is None:
             if self[0].ir.p == -1:
                 raise IrrepsError(
                     "with_peaks_at needs p_val = 1 where the lengths of vectors are the values, as inversion keeps "
                     "lengths; got p_val = -1. Give values, or make a SphericalTensor with p_val = 1."
                 )
-            values = (vectors * unit).sum(dim=-1)  # unlike a root, with finite derivatives at zero
-        given = (unit != 0).any(dim=-1) | (values != 0)  # [..., N]
+            values = (pos * unit).sum(dim=-1)  # unlike a root, with finite derivatives at zero
+        shape = torch.broadcast_shapes(unit.shape[:-1], values.shape)
+        unit = unit.expand(*unit.shape[:-2], shape[-1], 3)
+        valued = (values != 0).expand(shape).sum_to_size(unit.shape[:-1]).bool()  # [..., N]
+        given = valued | (unit != 0).any(dim=-1)
+        unit = merge_directions(unit, within=math.sqrt(torch.finfo(vectors.dtype).eps))
         Y = self._harmonics(unit) * given.unsqueeze(-1)  # [..., N, dim]
-        inverse = torch.linalg.pinv(Y, rtol=math.sqrt(torch.finfo(Y.dtype).eps))  # [..., dim, N]
-        return (inverse @ values.expand(given.shape).unsqueeze(-1)).squeeze(-1)
+        inverse = harmonic_pseudoinverse(Y, _LEAST[vectors.dtype])  # [..., dim, N]
+        values = values.double().expand(*values.shape[:-1], shape[-1])
+        return torch.einsum("...an,...n->...a", inverse, values).to(vectors.dtype)
 
     def sum_of_diracs(self, positions: Tensor, values: Tensor) -> Tensor:
         r"""Return the sum of Dirac deltas cut off at degree lmax, each of height 1 at its top.
@@ -183,10 +199,11 @@ class SphericalTensor(Irreps):
         *batch, n = torch.broadcast_shapes(positions.shape[:-1], values.shape)
         if math.prod(batch) * n == 0:
             return values.new_zeros(*batch, self.dim)
-        unit = direction(positions.detach())[0].expand(*batch, n, 3)
-        nearest = _nearest(from_grid.grid.reshape(-1, 3), unit.reshape(-1, n, 3))  # [B, res_beta * res_alpha]
-        sampled = values.expand(*batch, n).reshape(-1, n).gather(1, nearest)
-        return from_grid(sampled.reshape(*batch, from_grid.res_beta, from_grid.res_alpha))
+        sets = positions.shape[:-2]
+        unit = direction(positions.detach())[0].expand(*sets, n, 3)
+        nearest = nearest_samples(from_grid.grid.reshape(-1, 3), unit.reshape(-1, n, 3)).reshape(*sets, -1)  # [..., P]
+        sampled = values.expand(*batch, n).gather(-1, nearest.expand(*batch, -1))
+        return from_grid(sampled.unflatten(-1, (from_grid.res_beta, from_grid.res_alpha)))
 
     def norms(self, signal: Tensor) -> Tensor:
         """Return the norm of each degree, with derivatives that are zero where it is zero.
@@ -286,8 +303,8 @@ class SphericalTensor(Irreps):
             first, first and last row are the poles.
 
         Raises:
-            ShapeError: If ``signal`` is not ``[dim]``.
-            DtypeError: If the signal is not a floating-point tensor.
+            ShapeError: If ``signal`` is not ``[dim]``, or ``center`` is not ``[3]``.
+            DtypeError: If dtypes are not floating-point and equal.
             ConfigError: If the grid is too coarse for ``lmax``, or ``normalization`` is unknown.
 
         Example:
@@ -296,6 +313,7 @@ class SphericalTensor(Irreps):
             >>> points.shape, values.shape
             (torch.Size([6, 6, 3]), torch.Size([6, 6]))
         """
+        need_tensors("plot", self.lmax, signal=signal)
         if signal.ndim != 1:
             raise ShapeError(
                 f"plot needs one signal [{self.dim}]; got signal {list(signal.shape)}. See plotly_surface."
@@ -327,7 +345,7 @@ class SphericalTensor(Irreps):
 
         Raises:
             ShapeError: If the last axes have other sizes, or the numbers of signals and centres differ.
-            DtypeError: If the signals are not a floating-point tensor.
+            DtypeError: If dtypes are not floating-point and equal.
             ConfigError: If the grid is too coarse for ``lmax``, or ``normalization`` is unknown.
 
         Example:
@@ -335,13 +353,12 @@ class SphericalTensor(Irreps):
             >>> [trace["x"].shape for trace in sphere.plotly_surface(sphere.randn(2, -1), res=(10, 9))]
             [(10, 10), (10, 10)]
         """
+        need_tensors("plotly_surface", self.lmax, signals=signals, centers=centers)
         grid, values = self.signal_on_grid(signals.detach(), res, normalization)
         values = values.reshape(-1, *values.shape[-2:])
-        if centers is not None and tuple(centers.reshape(-1, centers.shape[-1]).shape) != (len(values), 3):
-            raise ShapeError(
-                f"plotly_surface needs one centre [3] for each of {len(values)} signals; got centers "
-                f"{list(centers.shape)}."
-            )
+        if centers is not None and centers.numel() != 3 * len(values):
+            wanted, found = f"one centre [3] for each of {len(values)} signals", list(centers.shape)
+            raise ShapeError(f"plotly_surface needs {wanted}; got centers {found}.")
         places = [None] * len(values) if centers is None else centers.detach().reshape(-1, 3)
         surfaces = (closed_surface(grid, f, at, radius=radius, relu=relu) for f, at in zip(values, places, strict=True))
         return [surface_trace(*surface) for surface in surfaces]
@@ -351,7 +368,7 @@ class SphericalTensor(Irreps):
 
         Args:
             signal: Coefficients, shape ``[dim]``.
-            res: Points of the grid per half circle on which the search starts, at least ``2 * (lmax + 1)``.
+            res: Points of the grid per half circle on which the search starts, an integer >= ``2 * (lmax + 1)``.
 
         Returns:
             Directions of length 1 ``[P, 3]`` and heights ``[P]``, highest first; P = 0 where there are none.
@@ -369,7 +386,8 @@ class SphericalTensor(Irreps):
             >>> pos.shape, (height > 4.9).sum()
             (torch.Size([6, 3]), tensor(2))
         """
-        if signal.shape != (self.dim,):
+        need_tensors("find_peaks", self.lmax, signal=signal)
+        if signal.ndim != 1:
             raise ShapeError(
                 f"find_peaks needs one signal [{self.dim}] for lmax = {self.lmax}; got signal {list(signal.shape)}. "
                 "Use io.find_peaks for many."
@@ -380,11 +398,3 @@ class SphericalTensor(Irreps):
     def _harmonics(self, vectors: Tensor) -> Tensor:
         """Return the harmonics of directions, ``[..., dim]``; parities of the irreps do not change them."""
         return spherical_harmonics(vectors, self.lmax, normalize=True) / math.sqrt(4 * math.pi)
-
-
-def _nearest(grid: Tensor, samples: Tensor) -> Tensor:
-    """Return the index of the sample nearest to each point ``[P, 3]``, for samples ``[B, N, 3]``: ``[B, P]``."""
-    rows = max(1, _MOST_DISTANCES // max(1, samples.shape[0] * samples.shape[1]))
-    # |g - s|^2 / 2 up to a constant; a sample without direction is at distance 1 from every point
-    offset = samples.square().sum(dim=-1).unsqueeze(-2) / 2  # [B, 1, N]
-    return torch.cat([(points @ samples.mT - offset).argmax(dim=-1) for points in grid.split(rows)], dim=-1)

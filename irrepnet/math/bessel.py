@@ -21,7 +21,7 @@ def bessel(x: Tensor, n: int, x_max: float = 1.0) -> Tensor:
     They are finite at x = 0, with all derivatives. Beyond the ends of the interval they go on.
 
     Args:
-        x: Shape ``[...]``.
+        x: Shape ``[...]``. Integers are taken as torch's default dtype.
         n: Number of functions, k = 1 ... n.
         x_max: End c of the interval.
 
@@ -44,6 +44,7 @@ def bessel(x: Tensor, n: int, x_max: float = 1.0) -> Tensor:
         raise ConfigError(f"bessel needs an interval that ends at x_max > 0; got {x_max!r}.")
     # Divided by x once instead of once for each function: sin(k t) / x = (sin t / t) U_{k-1}(cos t) pi / c, where the
     # polynomial U_{k-1}(cos t) is the sum of cos(m t) over m = k-1, k-3, ..., 1-k. All terms are smooth.
+    x = x if x.is_floating_point() else x.to(torch.get_default_dtype())
     t = x * (math.pi / x_max)
     orders = torch.arange(n, dtype=x.dtype, device=x.device)
     chebyshev = torch.tensor(sine_ratios(n), dtype=x.dtype, device=x.device).reshape(n, n)

@@ -57,8 +57,8 @@ def orthonormalize(original: Tensor, eps: float = 1e-9) -> tuple[Tensor, Tensor]
 
     Args:
         original: Vectors, shape ``[n, dim]``.
-        eps: Entries below it are zero, and so are vectors of a length below 2 eps; what the dtype cannot resolve is
-            zero as well.
+        eps: Entries of y below it are zero, those of A below it times the largest in their row, and vectors of a length
+            below 2 eps; what the dtype cannot resolve is zero as well.
 
     Returns:
         The orthonormal vectors y, shape ``[rank, dim]``, and the matrix A, ``[rank, n]``, of ``y = A @ original``.
@@ -87,7 +87,8 @@ def orthonormalize(original: Tensor, eps: float = 1e-9) -> tuple[Tensor, Tensor]
         first = _without_noise(rest / rest.norm(), eps).nonzero()[0, 0]
         scale = rest[first].sign() / rest.norm()
         vectors = torch.cat([vectors, _without_noise(rest * scale, eps)[None]])
-        coefficients = torch.cat([coefficients, _without_noise(a * scale, eps)[None]])
+        a = a * scale
+        coefficients = torch.cat([coefficients, _without_noise(a, eps, a.abs().max())[None]])  # of the size of 1 / x
     return vectors, coefficients
 
 
@@ -133,5 +134,5 @@ def _smallest(x: Tensor, eps: float) -> float:
     return max(2 * eps, 16 * torch.finfo(x.dtype).eps * float(x.detach().norm()))
 
 
-def _without_noise(x: Tensor, eps: float) -> Tensor:
-    return torch.where(x.abs() < max(eps, torch.finfo(x.dtype).eps), 0.0, x)
+def _without_noise(x: Tensor, eps: float, size: Tensor | float = 1.0) -> Tensor:
+    return torch.where(x.abs() < max(eps, torch.finfo(x.dtype).eps) * size, 0.0, x)

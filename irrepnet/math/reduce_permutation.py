@@ -31,13 +31,16 @@ def germinate_formulas(formula: str) -> tuple[str, set[Signed]]:
         entry ``[i_p[0], i_p[1], ...]``.
 
     Raises:
-        ConfigError: If the formula is empty, repeats an index, or has a term that is no permutation of the first.
+        ConfigError: If the formula is no text, is empty, repeats an index, or has a term that is no permutation of the
+            first.
 
     Example:
         >>> f0, formulas = germinate_formulas("ij=-ji")
         >>> f0, sorted(formulas)
         ('ij', [(-1, (1, 0)), (1, (0, 1))])
     """
+    if not isinstance(formula, str):
+        raise ConfigError(f"a formula needs to be text such as 'ij=ji'; got {formula!r}.")
     terms = [_read_term(term) for term in "".join(formula.split()).split("=")]
     sign0, f0 = terms[0]
     if not f0 or len(set(f0)) < len(f0):
@@ -68,7 +71,8 @@ def reduce_permutation(
         formulas: The group of symmetries, as ``germinate_formulas`` returns it.
         dtype: Default: torch's default dtype.
         device: Default: torch's default device.
-        **dims: Size of each index; one is enough of those that the symmetries exchange.
+        **dims: Size of each index; one is enough of those that the symmetries exchange. Other names mean
+            nothing, as in e3nn.
 
     Returns:
         The basis, shape ``[num_basis, *sizes]``, and for each of its tensors the entries that are not zero: signs

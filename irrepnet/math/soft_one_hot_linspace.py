@@ -44,7 +44,8 @@ def soft_one_hot_linspace(
         Shape ``[..., number]``.
 
     Raises:
-        ConfigError: If the basis is unknown, the cutoff not given, the interval empty, or there are too few functions.
+        ConfigError: If the basis is unknown, the cutoff not given, the interval empty, or ``number`` no integer >= 0 or
+            too small.
 
     Example:
         >>> soft_one_hot_linspace(torch.tensor([0.0, 0.5]), 0.0, 1.0, 3, basis="smooth_finite", cutoff=False)
@@ -58,6 +59,8 @@ def soft_one_hot_linspace(
         raise ConfigError(f"soft_one_hot_linspace needs basis one of {', '.join(_BASES)}; got {basis!r}.{hint}")
     if not start < end:
         raise ConfigError(f"soft_one_hot_linspace needs start < end; got start = {start} and end = {end}.")
+    if isinstance(number, bool) or not isinstance(number, int) or number < 0:
+        raise ConfigError(f"soft_one_hot_linspace needs an integer number of functions >= 0; got number = {number!r}.")
     fewest = 2 if basis in _BUMPS and not cutoff else 0
     if number < fewest:
         raise ConfigError(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from irrepnet.errors import IrrepsError
+from irrepnet.math.normalize2mom import normalize2mom
 from irrepnet.nn.activation import Activation
 from irrepnet.nn.runs import Function, function_name
 from irrepnet.o3.grid_module import in_own_dtype, need_kind
@@ -29,8 +30,8 @@ class S2Activation(torch.nn.Module):
     The integral is a sum over a grid, so this is equivariant up to an error that falls with the resolution: like a
     power of it for a function with a kink, exponentially for a smooth one. It is exact for a polynomial of degree k if
     both ``res_beta`` and ``res_alpha`` exceed ``k * lmax + lmax_out``; an even ``res`` alone gives
-    ``res_alpha = res - 1``. Functions are normalised as in ``Activation``. Under autocast all is computed in the dtype
-    of the module.
+    ``res_alpha = res - 1``. Functions are normalised as in ``Activation``. Under autocast sums over the grid are
+    computed in the dtype of the module.
 
     Args:
         irreps: Irreps of the signal, one for each degree from 0 to lmax, of parity :math:`p_v` or :math:`p_v (-1)^l`.
@@ -81,8 +82,11 @@ class S2Activation(torch.nn.Module):
         p_val, p_arg = _parities(self.irreps_in)
         lmax = self.irreps_in.lmax
         lmax_out = lmax if lmax_out is None else degree(lmax_out)
-        values = Activation([(1, (0, p_val))], [act], second_moment=second_moment)  # values of a signal are scalars
-        p_val, self.act = values.irreps_out[0].ir.p, values.acts[0]
+        if p_val == 1:
+            self.act: torch.nn.Module = normalize2mom(act, second_moment=second_moment)
+        else:  # values are odd scalars, so what Activation says of these holds
+            values = Activation("0o", [act], second_moment=second_moment)
+            self.act, p_val = values.acts[0], values.irreps_out[0].ir.p
         self.irreps_out = Irreps([(1, (l, p_val * p_arg**l)) for l in range(lmax_out + 1)])
         self.random_rot = random_rot
         _, *grid = complete_resolution("S2Activation", max(lmax, lmax_out), res, allow_aliasing)
@@ -93,7 +97,6 @@ class S2Activation(torch.nn.Module):
     def _own(self) -> Tensor:
         return self.to_s2.sha
 
-    @in_own_dtype
     def forward(self, features: Tensor) -> Tensor:
         """Apply the function.
 
@@ -107,9 +110,12 @@ class S2Activation(torch.nn.Module):
             ShapeError: If the last axis does not have the size of ``irreps_in``.
             DtypeError: If dtype or device are not those of the module.
         """
+        return self._turned(features) if self.random_rot else self.from_s2(self.act(self.to_s2(features)))
+
+    @in_own_dtype
+    def _turned(self, features: Tensor) -> Tensor:
+        """Apply the function on a grid that is turned at random."""
         need_kind(self, features, self._own, (self.irreps_in.dim,))
-        if not self.random_rot:
-            return self.from_s2(self.act(self.to_s2(features)))
         angles = rand_angles(dtype=features.dtype, device=features.device)
         turned = features @ self.irreps_in.D_from_angles(*angles).T
         return self.from_s2(self.act(self.to_s2(turned))) @ self.irreps_out.D_from_angles(*angles)

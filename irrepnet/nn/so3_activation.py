@@ -7,7 +7,6 @@ from torch import Tensor
 
 from irrepnet.math.normalize2mom import normalize2mom
 from irrepnet.nn.runs import Function, function_name
-from irrepnet.o3.grid_module import in_own_dtype
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.so3grid import SO3Grid
 from irrepnet.o3.su2 import degree
@@ -21,7 +20,8 @@ class SO3Activation(torch.nn.Module):
     .. math:: F^l \mapsto \int \phi\Big(\sum_j F^j \cdot D^j(g)\Big)\, D^l(g)\, dg
 
     The integral is a sum over a grid, so this is equivariant up to an error that falls with the resolution. Functions
-    are normalised as in ``Activation``. Under autocast all is computed in the dtype of the module.
+    are normalised as in ``Activation``. Under autocast sums over the grid are computed in the
+    dtype of the module.
 
     Args:
         lmax_in: Highest degree of the input.
@@ -74,11 +74,6 @@ class SO3Activation(torch.nn.Module):
         self.irreps_in, self.irreps_out = _signal(self.lmax_in), _signal(self.lmax_out)
         self.act = normalize2mom(act, second_moment=second_moment)
 
-    @property
-    def _own(self) -> Tensor:
-        return self.grid_in.qw
-
-    @in_own_dtype
     def forward(self, features: Tensor) -> Tensor:
         """Apply the function.
 

@@ -3,12 +3,13 @@ r"""Spherical harmonics as functions of the angles: one factor for the azimuth, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
 
 from irrepnet.errors import ConfigError, did_you_mean
+from irrepnet.o3.irrep import Irrep
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.legendre import Legendre, need_one_dtype
 from irrepnet.o3.rotation import need_float
@@ -31,7 +32,7 @@ class SphericalHarmonicsAlphaBeta(torch.nn.Module):
     with S of ``spherical_harmonics_alpha`` and P of ``Legendre``. There is nothing to learn here.
 
     Args:
-        l: Degree, degrees in any order, or irreps whose degrees are wanted (text is read as irreps).
+        l: Degree, degrees in any order, or an irrep or irreps whose degrees are wanted (text is read as irreps).
         normalization: "integral", "component" or "norm"; see ``spherical_harmonics``.
 
     Raises:
@@ -46,7 +47,7 @@ class SphericalHarmonicsAlphaBeta(torch.nn.Module):
         tensor([1.0000, 0.0000, 1.7321, 0.0000])
     """
 
-    def __init__(self, l: int | Sequence[int] | str | Irreps, normalization: str = "integral") -> None:
+    def __init__(self, l: int | Sequence[int] | str | Irrep | Irreps, normalization: str = "integral") -> None:
         super().__init__()
         if normalization not in _FACTORS:
             hint = did_you_mean(str(normalization), _FACTORS)
@@ -81,7 +82,7 @@ class SphericalHarmonicsAlphaBeta(torch.nn.Module):
 
 
 def spherical_harmonics_alpha_beta(
-    l: int | Sequence[int] | str | Irreps, alpha: Tensor, beta: Tensor, *, normalization: str = "integral"
+    l: int | Sequence[int] | str | Irrep | Irreps, alpha: Tensor, beta: Tensor, *, normalization: str = "integral"
 ) -> Tensor:
     r"""Evaluate spherical harmonics of the direction :math:`R_y(\alpha) R_x(\beta) e_y`.
 
@@ -134,8 +135,8 @@ def spherical_harmonics_alpha(l: int, alpha: Tensor) -> Tensor:
     return torch.cat([sines, torch.ones_like(alpha), cosines], dim=-1)
 
 
-def _degrees(l: int | Sequence[int] | str | Irreps) -> tuple[int, ...]:
+def _degrees(l: int | Sequence[int] | str | Irrep | Irreps) -> tuple[int, ...]:
     """Return the degrees that are asked for, in order."""
-    if isinstance(l, (str, Irreps)):
+    if isinstance(l, (str, Irrep, Irreps)):
         return tuple(Irreps(l).ls)
-    return tuple(map(degree, [l] if isinstance(l, int) else l))
+    return tuple(map(degree, l if isinstance(l, Iterable) else [l]))

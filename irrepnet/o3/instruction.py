@@ -12,6 +12,7 @@ from irrepnet.o3.irrep import Irrep
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.wigner import table_3j
 from irrepnet.ops.blocks import Block
+from irrepnet.ops.product_modes import PRODUCT_MODES
 from irrepnet.ops.product_plan import Coupling, ProductPath, ProductPlan
 
 __all__ = [
@@ -54,39 +55,6 @@ class Instruction(NamedTuple):
     path_shape: tuple[int, ...]
 
 
-class _Mode(NamedTuple):
-    """Rules of a connection mode, as functions of the multiplicities (m1, m2, m_out)."""
-
-    shape: Any  # of the weights
-    terms: Any  # how many products are summed into one output
-    fits: Any  # whether the multiplicities go together
-    rule: str  # ... in words
-    needs_weight: bool = False
-
-
-_MODES = {
-    "uvw": _Mode(lambda a, b, c: (a, b, c), lambda a, b: a * b, lambda a, b, c: True, "", needs_weight=True),
-    "uvu": _Mode(lambda a, b, c: (a, b), lambda a, b: b, lambda a, b, c: a == c, "mul_out = mul_in1"),
-    "uvv": _Mode(lambda a, b, c: (a, b), lambda a, b: a, lambda a, b, c: b == c, "mul_out = mul_in2"),
-    "uuw": _Mode(lambda a, b, c: (a, c), lambda a, b: a, lambda a, b, c: a == b, "mul_in1 = mul_in2"),
-    "uuu": _Mode(lambda a, b, c: (a,), lambda a, b: 1, lambda a, b, c: a == b == c, "mul_in1 = mul_in2 = mul_out"),
-    "uvuv": _Mode(lambda a, b, c: (a, b), lambda a, b: 1, lambda a, b, c: a * b == c, "mul_out = mul_in1 mul_in2"),
-    "uvu<v": _Mode(
-        lambda a, b, c: (a * (a - 1) // 2,),
-        lambda a, b: 1,
-        lambda a, b, c: a == b and a * (a - 1) // 2 == c,
-        "mul_in1 = mul_in2 and mul_out = mul_in1 (mul_in1 - 1) / 2",
-    ),
-    "u<vw": _Mode(
-        lambda a, b, c: (a * (a - 1) // 2, c),
-        lambda a, b: a * (a - 1) // 2,
-        lambda a, b, c: a == b,
-        "mul_in1 = mul_in2",
-        needs_weight=True,
-    ),
-}
-
-
 def read_instructions(
     irreps_in1: Irreps, irreps_in2: Irreps, irreps_out: Irreps, instructions: Sequence[tuple]
 ) -> list[Instruction]:
@@ -125,23 +93,23 @@ def _read(number: int, irreps_in1: Irreps, irreps_in2: Irreps, irreps_out: Irrep
     allowed = list(ir1 * ir2)
     if ir3 not in allowed:
         raise IrrepsError(_forbidden(ir1, ir2, ir3, allowed))
-    if name not in _MODES:
-        hint = did_you_mean(str(name), _MODES)
-        raise IrrepsError(f"instruction {number} needs a mode of {', '.join(_MODES)}; got {name!r}.{hint}")
-    mode, muls = _MODES[name], (mul1, mul2, mul3)
+    if name not in PRODUCT_MODES:
+        hint = did_you_mean(str(name), PRODUCT_MODES)
+        raise IrrepsError(f"instruction {number} needs a mode of {', '.join(PRODUCT_MODES)}; got {name!r}.{hint}")
+    mode, muls = PRODUCT_MODES[name], (mul1, mul2, mul3)
     if not mode.fits(*muls):
         entries = f"{mul1}x{ir1} x {mul2}x{ir2} -> {mul3}x{ir3}"
-        others = ", ".join(other for other, rules in _MODES.items() if rules.fits(*muls))
+        others = ", ".join(other for other, rules in PRODUCT_MODES.items() if rules.fits(*muls))
         raise IrrepsError(
             f"instruction {number} with mode '{name}' needs {mode.rule}; got {entries}. Modes that fit: {others}."
         )
-    if not has_weight and (mode.needs_weight or (name == "uuw" and mul3 != 1)):
+    if not has_weight and mode.needs_weights(mul3):
         raise IrrepsError(
             f"instruction {number} with mode '{name}' to {mul3}x{ir3} needs weights; set has_weight=True."
         )
     if path_weight < 0:
         raise IrrepsError(f"instruction {number} needs path_weight >= 0 (its root is taken); got {path_weight}.")
-    return Instruction(i1, i2, i3, name, bool(has_weight), path_weight, mode.shape(*muls))
+    return Instruction(i1, i2, i3, name, bool(has_weight), path_weight, mode.weight_shape(*muls))
 
 
 def _forbidden(ir1: Irrep, ir2: Irrep, ir3: Irrep, allowed: list[Irrep]) -> str:
@@ -194,7 +162,7 @@ def normalize_paths(
     dims = [[ir.dim for _, ir in side] for side in irreps]
     terms = []  # variance of what each path sums into one output
     for ins in instructions:
-        summed = _MODES[ins.connection_mode].terms(muls[0][ins.i_in1], muls[1][ins.i_in2])
+        summed = PRODUCT_MODES[ins.connection_mode].terms(muls[0][ins.i_in1], muls[1][ins.i_in2])
         terms.append(variances[0][ins.i_in1] * variances[1][ins.i_in2] * summed)
     totals, numbers = [0.0] * len(irreps[2]), [0] * len(irreps[2])
     for ins, term in zip(instructions, terms, strict=True):

@@ -27,6 +27,7 @@ __all__ = ["Irrep"]
 _TEXT = re.compile(r"\s*(\d+)\s*([eoy])\s*")
 _CONSTANT = re.compile(r"l(\d+)([eo])")
 _NEARLY = re.compile(r"\s*(?:(\d+)[\s*x×]+)?l?\s*(?:([eoygu])\s*(\d+)|(\d+)\s*([eoygu+-])?)\s*")
+_MULTIPLICITY = re.compile(r"\s*\d+[\s*x×]+")
 _LETTERS = {"e": "e", "o": "o", "y": "y", "g": "e", "u": "o", "+": "e", "-": "o"}
 
 
@@ -171,7 +172,10 @@ def _parse(irrep: Any) -> tuple[Any, Any]:
     if isinstance(irrep, str):
         match = _TEXT.fullmatch(irrep)
         if match is None:
-            hint = nearest_irreps(irrep)
+            bare = _MULTIPLICITY.sub("", irrep, count=1)
+            hint = nearest_irreps(bare) or nearest_irreps(irrep)
+            if bare != irrep and hint:
+                hint = f" With a multiplicity it is irreps: Irreps({irrep!r}).{hint}"
             raise IrrepsError(f"cannot read {irrep!r} as an irrep: write degree and parity (e, o, y), like '1o'.{hint}")
         l = int(match[1])
         return l, parity_of(match[2], l)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from irrepnet.errors import DtypeError
+from irrepnet.errors import DtypeError, IrrepsError
 from irrepnet.o3.su2 import degree
 
 __all__ = ["Legendre", "legendre_functions", "need_one_dtype"]
@@ -21,13 +21,14 @@ class Legendre(torch.nn.Module):
     .. math:: P^l_m(z, y) = \sqrt{\frac{2l+1}{4\pi} \frac{(l-|m|)!}{(l+|m|)!}}\; y^{|m|}\,
         \frac{1}{2^l l!} \frac{d^{l+|m|}}{dz^{l+|m|}} (z^2 - 1)^l
 
-    On the sphere :math:`z = \cos\beta` and :math:`y = \sin\beta`. There is nothing to learn here.
+    On the sphere :math:`z = \cos\beta` and :math:`y = \sin\beta`. There is nothing to learn here. All is computed in
+    float64 and rounded to the dtype of the arguments at the end.
 
     Args:
-        ls: Degrees, in any order; any size, the recurrence is stable.
+        ls: Degrees, in any order, up to 1000.
 
     Raises:
-        IrrepsError: If one is not a degree.
+        IrrepsError: If one is not a degree, or larger.
 
     Reference: Varshalovich, Moskalev, Khersonskii 1988, Quantum Theory of Angular Momentum, section 5.2.
 
@@ -41,7 +42,9 @@ class Legendre(torch.nn.Module):
 
     def __init__(self, ls: Iterable[int]) -> None:
         super().__init__()
-        self.ls = tuple(degree(l) for l in ls)
+        if not isinstance(ls, Iterable):
+            raise IrrepsError(f"Legendre needs degrees, such as [0, 1, 2]; got {ls!r}. Write Legendre([{ls!r}]).")
+        self.ls = tuple(_not_too_high(degree(l)) for l in ls)
 
     def forward(self, z: Tensor, y: Tensor) -> Tensor:
         """Evaluate the functions.
@@ -56,11 +59,12 @@ class Legendre(torch.nn.Module):
         Raises:
             DtypeError: If the arguments are not floating-point tensors of one dtype.
         """
-        need_one_dtype("Legendre", z=z, y=y)
+        dtype = need_one_dtype("Legendre", z=z, y=y)
         z, y = torch.broadcast_tensors(z, y)
-        P = legendre_functions(max(self.ls, default=0), z, y)
+        # In float32 the powers of y underflow, and with them the functions of degree 200 and more.
+        P = legendre_functions(max(self.ls, default=0), z.double(), y.double())
         columns = [P[l][abs(m)] for l in self.ls for m in range(-l, l + 1)]
-        return torch.stack(columns, dim=-1) if columns else z.unsqueeze(-1)[..., :0]
+        return torch.stack(columns, dim=-1).to(dtype) if columns else z.unsqueeze(-1)[..., :0]
 
     def __repr__(self) -> str:
         return f"Legendre(l = {', '.join(map(str, self.ls))})"
@@ -74,9 +78,12 @@ def legendre_functions(lmax: int, z: Any, y: Any) -> list[list[Any]]:
     .. math:: P^l_m = a_{lm} (z\, P^{l-1}_m - P^{l-2}_m / a_{l-1,m}), \qquad a_{lm} = \sqrt{(4l^2-1) / (l^2-m^2)}
 
     Args:
-        lmax: Highest degree.
-        z: Cosine of the polar angle, a tensor or a NumPy array.
+        lmax: Highest degree, up to 1000.
+        z: Cosine of the polar angle, a tensor or a NumPy array, float64.
         y: Its sine, of the same shape.
+
+    Raises:
+        IrrepsError: If the degree is larger.
 
     Example:
         >>> import numpy as np
@@ -85,7 +92,7 @@ def legendre_functions(lmax: int, z: Any, y: Any) -> list[list[Any]]:
         0.0
     """
     P: list[list[Any]] = [[z**0 * math.sqrt(1 / (4 * math.pi))]]  # a function of z, so that it has a derivative
-    for l in range(1, lmax + 1):
+    for l in range(1, _not_too_high(lmax) + 1):
         row = [_step(l, m) * (z * P[l - 1][m] - P[l - 2][m] / _step(l - 1, m)) for m in range(l - 1)]
         row.append(math.sqrt(2 * l + 1) * z * P[l - 1][l - 1])
         row.append(math.sqrt((2 * l + 1) / (2 * l)) * y * P[l - 1][l - 1])
@@ -109,6 +116,17 @@ def need_one_dtype(name: str, **arguments: Tensor) -> torch.dtype:
         return first.dtype
     found = ", ".join(f"{key} {kind}" for key, kind in zip(arguments, kinds, strict=True))
     raise DtypeError(f"{name} needs floating-point tensors of one dtype; got {found}. Write x.to(dtype).")
+
+
+def _not_too_high(l: int) -> int:
+    r"""Return the degree if the recurrence from y^m is good for it, else raise.
+
+    Functions of degree l matter up to the order :math:`m = l \sin\beta`; there :math:`y^m = \sin^m\beta` is at least
+    exp(-l/e), which is 1e-160 for l = 1000. From l = 1900 on it is below the range of float64.
+    """
+    if l > 1000:
+        raise IrrepsError(f"Legendre functions underflow in float64 at high degrees: they need l <= 1000; got l = {l}.")
+    return l
 
 
 def _step(l: int, m: int) -> float:

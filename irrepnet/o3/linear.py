@@ -14,7 +14,7 @@ from irrepnet.errors import ConfigError, DtypeError, IrrepsError, ShapeError
 from irrepnet.o3.instruction import known_option
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.tensor_product import output_mask
-from irrepnet.o3.weights import WeightedMap, only_default
+from irrepnet.o3.weights import WeightedMap, broadcast_axes, only_default
 from irrepnet.ops._autocast import autocasting
 from irrepnet.ops.blocks import Block
 from irrepnet.ops.linear import LinearPath, LinearPlan, linear
@@ -60,7 +60,7 @@ class Linear(WeightedMap):
     Attributes:
         bias: Parameter, shape ``[bias_numel]`` (``[f_out, bias_numel]``), zero at first; None without biases.
         weight_index_slices: Where each path's matrix lies in the flat weights.
-        plan: The map without biases, as ``irrepnet.ops.linear`` takes it.
+        plan: The map without biases, as ``irrepnet.ops.linear`` takes it; f axes count as channels in it.
 
     Raises:
         IrrepsError: If a path joins unlike irreps, a bias is not on ``0e``, or an argument does not fit the irreps.
@@ -119,7 +119,7 @@ class Linear(WeightedMap):
             WeightSlice(where, self.instructions[i].path_shape) for i, where in self._weight_slices.items()
         ]
         slices = [(self.instructions[i], where) for i, where in self._weight_slices.items()]
-        self.plan = _plan(irreps_in, irreps_out, slices, (f_in or 1, f_out or 1))
+        self.plan = _plan(irreps_in, irreps_out, slices, self._weight_prefix or (1, 1))
         self._needed = (irreps_in.dim,) if f_in is None else (f_in, irreps_in.dim)
         self._shape_out = (irreps_out.dim,) if f_out is None else (f_out, irreps_out.dim)
         mask = output_mask(irreps_out, self.instructions, like=torch.empty(0))
@@ -139,7 +139,7 @@ class Linear(WeightedMap):
             Shape ``[..., irreps_out.dim]``, or ``[..., f_out, irreps_out.dim]``.
 
         Raises:
-            ShapeError: If a shape does not fit.
+            ShapeError: If a shape does not fit, or weights or a bias are given where there are none.
             DtypeError: If features, weights and bias are not of one dtype and device.
             RuntimeError: If weights or biases are needed and none are given.
         """
@@ -153,23 +153,39 @@ class Linear(WeightedMap):
                 f"got features {list(features.shape)}."
             )
         batch = features.shape[: features.ndim - len(needed)]
-        weights = self._weights(weight) if self.weight_numel > 0 else features.new_zeros(*self._weight_prefix, 0)
+        weights = self._used_weights(weight)
+        if weights is None:
+            weights = features.new_zeros(*self._weight_prefix, 0)
         _same_kind(self._name(), features, "weights", weights)
         if not self.shared_weights:
-            own = weights.shape[: weights.ndim - 1 - len(self._weight_prefix)]
-            batch = torch.broadcast_shapes(batch, own)
+            prefix = self._weight_prefix
+            own = weights.shape[: weights.ndim - 1 - len(prefix)]
+            batch = broadcast_axes(self._name(), {"features": batch, "weight": own})
             features = features.expand(*batch, *needed)
-            weights = weights.expand(*batch, *weights.shape[len(own) :]).reshape(
-                math.prod(batch), self.plan.weight_numel
-            )
-        elif weights.ndim > 1:
-            weights = weights.flatten()
-        if features.ndim != 2 or self.f_in is not None:
-            features = features.reshape(math.prod(batch), self.plan.dim_in)
-        out = mix_channels(features, weights, self.plan, backend=self.backend)
+            weights = weights.expand(*batch, *weights.shape[len(own) :])
+            weights = weights.reshape(math.prod(batch), *prefix, self.weight_numel)
+        if features.ndim != len(needed) + 1:
+            features = features.reshape(math.prod(batch), *needed)
+        out = self._mixed(features, weights)
         if self.bias_numel > 0:
             out = out + self._bias_columns(self._bias(bias, features, batch).to(out.dtype))
+        elif bias is not None and bias.numel() > 0:
+            raise ShapeError(f"{self._name()} has no biases and needs none; got bias {list(bias.shape)}. Leave it out.")
         return out if len(batch) == 1 and self.f_out is None else out.reshape(*batch, *self._shape_out)
+
+    def _mixed(self, features: Tensor, weights: Tensor) -> Tensor:
+        """Return the map without biases, of features in rows: ``[Z, dim_out]`` or ``[Z, f_out * dim_out]``."""
+        if self.f_in is None or self.f_out is None:
+            return mix_channels(features, weights, self.plan, backend=self.backend)
+        slices = self.weight_index_slices
+        pieces = weights.split([math.prod(shape) for _, shape in slices], dim=-1) if slices else ()
+        matrices = [  # [..., f_in, f_out, u w] -> [..., f_in u f_out w]
+            piece.unflatten(-1, shape).transpose(-3, -2).flatten(-4)
+            for piece, (_, shape) in zip(pieces, slices, strict=True)
+        ]
+        flat = torch.cat(matrices, dim=-1) if matrices else weights.flatten(-3)
+        out = mix_channels(_to_channels(features, self.irreps_in), flat, self.plan, backend=self.backend)
+        return _from_channels(out, self.f_out, self.irreps_out)
 
     def _bias(self, bias: Tensor | None, features: Tensor, batch: tuple[int, ...]) -> Tensor:
         """Return the biases to use, those given or the module's own, checked: ``[rows or 1, f_out, bias_numel]``."""
@@ -289,32 +305,47 @@ def _with_bias(irreps_out: Irreps, biases: bool | Sequence[bool] | None) -> list
 
 
 def _plan(
-    irreps_in: Irreps,
-    irreps_out: Irreps,
-    paths: Sequence[tuple[LinearInstruction, slice]],
-    f: tuple[int, int],
+    irreps_in: Irreps, irreps_out: Irreps, paths: Sequence[tuple[LinearInstruction, slice]], f: tuple[int, ...]
 ) -> LinearPlan:
-    """Return the plan of the paths with their weights; an f axis repeats them, with weights ``[f_in, f_out, ...]``."""
+    """Return the plan of the paths with their weights; f axes of the input and the output multiply the channels."""
+    f_in, f_out = f
     numel = max([0, *(where.stop for _, where in paths)])
-    blocks_in, blocks_out = _blocks(irreps_in), _blocks(irreps_out)
+    blocks_in, blocks_out = _blocks(irreps_in, f_in), _blocks(irreps_out, f_out)
     plan = [
-        LinearPath(
-            block_in._replace(offset=block_in.offset + a * irreps_in.dim),
-            block_out._replace(offset=block_out.offset + b * irreps_out.dim),
-            (a * f[1] + b) * numel + where.start,
-            ins.path_weight,
-        )
-        for a in range(f[0])
-        for b in range(f[1])
+        LinearPath(source, target, f_in * f_out * where.start, ins.path_weight)
         for ins, where in paths
-        for block_in, block_out in [(blocks_in[ins.i_in], blocks_out[ins.i_out])]
-        if block_in.mul and block_out.mul
+        for source, target in [(blocks_in[ins.i_in], blocks_out[ins.i_out])]
+        if source.mul and target.mul
     ]
-    return LinearPlan(f[0] * irreps_in.dim, f[1] * irreps_out.dim, f[0] * f[1] * numel, tuple(plan))
+    return LinearPlan(f_in * irreps_in.dim, f_out * irreps_out.dim, f_in * f_out * numel, tuple(plan))
 
 
-def _blocks(irreps: Irreps) -> list[Block]:
-    return [Block(s.start, mul, ir.dim) for s, (mul, ir) in zip(irreps.slices(), irreps, strict=True)]
+def _blocks(irreps: Irreps, f: int) -> list[Block]:
+    return [Block(f * s.start, f * mul, ir.dim) for s, (mul, ir) in zip(irreps.slices(), irreps, strict=True)]
+
+
+# An f axis is one more axis of channels: with it inside the entries, a plan needs one path for each pair of entries,
+# however many f there are. A single entry is laid out so already.
+
+
+def _to_channels(features: Tensor, irreps: Irreps) -> Tensor:
+    """Lay out features ``[Z, f, dim]`` by entries, ``[Z, f * mul * (2l + 1)]`` of each in turn."""
+    if len(irreps) < 2:
+        return features.flatten(1)
+    return torch.cat([entry.flatten(1) for entry in features.split(_widths(irreps), dim=2)], dim=1)
+
+
+def _from_channels(columns: Tensor, f: int, irreps: Irreps) -> Tensor:
+    """Undo that, but for the two last axes, which stay one: ``[Z, f * dim]``."""
+    if len(irreps) < 2:
+        return columns
+    widths = _widths(irreps)
+    entries = zip(columns.split([f * width for width in widths], dim=1), widths, strict=True)
+    return torch.cat([entry.unflatten(1, (f, width)) for entry, width in entries], dim=2).flatten(1)
+
+
+def _widths(irreps: Irreps) -> list[int]:
+    return [mul * ir.dim for mul, ir in irreps]
 
 
 def _same_kind(name: str, features: Tensor, other: str, operand: Tensor) -> None:

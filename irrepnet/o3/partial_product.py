@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from irrepnet.o3.weights import broadcast_axes
 from irrepnet.ops._autocast import without_autocast
 from irrepnet.ops.product_plan import ProductPath, ProductPlan
 
@@ -36,6 +37,9 @@ def partial_product(y: Tensor, weights: Tensor | None, plan: ProductPlan) -> Ten
     Returns:
         Shape ``[..., dim1, dim_out]``.
 
+    Raises:
+        ShapeError: If leading axes do not broadcast.
+
     Example:
         >>> from irrepnet.o3 import TensorProduct
         >>> cross = TensorProduct("1o", "1o", "1e", [(0, 0, 0, "uuu", False)])
@@ -45,7 +49,7 @@ def partial_product(y: Tensor, weights: Tensor | None, plan: ProductPlan) -> Ten
                 [ 0.,  0.,  0.]])
     """
     if weights is not None and weights.ndim > 1 and weights.shape[:-1] != y.shape[:-1]:
-        batch = torch.broadcast_shapes(y.shape[:-1], weights.shape[:-1])
+        batch = broadcast_axes("partial_product", {"y": y.shape[:-1], "weight": weights.shape[:-1]})
         y, weights = y.expand(*batch, plan.dim2), weights.expand(*batch, plan.weight_numel)
     batch = y.shape[:-1]
     tiles: dict[tuple[tuple[int, int], tuple[int, int]], Tensor] = {}

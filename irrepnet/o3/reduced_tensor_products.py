@@ -69,11 +69,10 @@ class ReducedTensorProducts(nn.Module):
     ) -> None:
         super().__init__()
         self.formula = formula
-        self.irreps_in, self.irreps_out, self._exact = reduced_basis(
-            formula, _kept(filter_ir_out), _kept(filter_ir_mid), eps, **irreps
-        )
-        exact = torch.tensor(self._exact, dtype=torch.get_default_dtype())
-        self.register_buffer("change_of_basis", exact, persistent=False)
+        self._choices = (_kept(filter_ir_out), _kept(filter_ir_mid), eps)
+        self.irreps_in, self.irreps_out, exact = reduced_basis(formula, *self._choices, **irreps)
+        basis = torch.tensor(exact, dtype=torch.get_default_dtype())
+        self.register_buffer("change_of_basis", basis, persistent=False)
 
     def forward(self, *xs: Tensor) -> Tensor:
         """Multiply features, one for each index, and reduce.
@@ -110,10 +109,17 @@ class ReducedTensorProducts(nn.Module):
                 )
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ReducedTensorProducts:
-        """Move, and make the constants anew: casts would round them, ``to_empty`` leaves no values."""
+        """Move; make the constants anew where the move lost digits (a cast to more of them) or values (``to_empty``).
+
+        They are not kept in float64 besides: of many channels they are large.
+        """
+        before = self.change_of_basis
         super()._apply(fn, recurse)
-        like = self.change_of_basis
-        self.change_of_basis = torch.tensor(self._exact, dtype=like.dtype, device=like.device)
+        after = self.change_of_basis
+        if not after.is_meta and not _is_kept(before, after):
+            irreps: dict[str, Any] = dict(zip(germinate_formulas(self.formula)[0], self.irreps_in, strict=True))
+            _, _, exact = reduced_basis(self.formula, *self._choices, **irreps)
+            self.change_of_basis = torch.tensor(exact, dtype=after.dtype, device=after.device)
         return self
 
     def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
@@ -173,6 +179,13 @@ def _irreps_in(f0: str, symmetries: Iterable[tuple[int, tuple[int, ...]]], given
     except ConfigError as error:
         raise IrrepsError(f"ReducedTensorProducts: {error}") from None
     return [irreps[i] for i in f0]
+
+
+def _is_kept(before: Tensor, after: Tensor) -> bool:
+    """Return whether constants have kept all their digits on a move."""
+    if before.is_meta or before.dtype not in (after.dtype, torch.float64):
+        return False
+    return torch.equal(before.to(after.device, after.dtype), after)
 
 
 def _kept(choice: Iterable[Any] | None) -> frozenset[Irrep] | None:

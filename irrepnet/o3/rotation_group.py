@@ -55,7 +55,7 @@ def rand_angles(
     """
     alpha, gamma, u = torch.rand(3, *shape, dtype=dtype, device=device)
     angles = 2 * math.pi * alpha, torch.acos(2 * u - 1), 2 * math.pi * gamma
-    return tuple(angle.requires_grad_(requires_grad) for angle in angles)  # type: ignore[return-value]
+    return tuple(_leaf(angle, requires_grad) for angle in angles)  # type: ignore[return-value]
 
 
 def rand_matrix(
@@ -67,7 +67,7 @@ def rand_matrix(
         >>> rand_matrix(5).shape
         torch.Size([5, 3, 3])
     """
-    return angles_to_matrix(*rand_angles(*shape, dtype=dtype, device=device)).requires_grad_(requires_grad)
+    return _leaf(angles_to_matrix(*rand_angles(*shape, dtype=dtype, device=device)), requires_grad)
 
 
 def rand_quaternion(
@@ -79,7 +79,7 @@ def rand_quaternion(
         >>> rand_quaternion(5).shape
         torch.Size([5, 4])
     """
-    return angles_to_quaternion(*rand_angles(*shape, dtype=dtype, device=device)).requires_grad_(requires_grad)
+    return _leaf(angles_to_quaternion(*rand_angles(*shape, dtype=dtype, device=device)), requires_grad)
 
 
 def rand_axis_angle(
@@ -93,7 +93,7 @@ def rand_axis_angle(
         (torch.Size([5, 3]), torch.Size([5]))
     """
     axis, angle = angles_to_axis_angle(*rand_angles(*shape, dtype=dtype, device=device))
-    return axis.requires_grad_(requires_grad), angle.requires_grad_(requires_grad)
+    return _leaf(axis, requires_grad), _leaf(angle, requires_grad)
 
 
 def identity_angles(
@@ -106,7 +106,7 @@ def identity_angles(
         tensor([0., 0.])
     """
     zeros = torch.zeros(3, *shape, dtype=dtype, device=device)
-    return tuple(angle.clone().requires_grad_(requires_grad) for angle in zeros)
+    return tuple(_leaf(angle.clone(), requires_grad) for angle in zeros)  # type: ignore[return-value]
 
 
 def identity_quaternion(
@@ -120,7 +120,7 @@ def identity_quaternion(
     """
     q = torch.zeros(*shape, 4, dtype=dtype, device=device)
     q[..., 0] = 1.0
-    return q.requires_grad_(requires_grad)
+    return _leaf(q, requires_grad)
 
 
 def inverse_angles(a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> Angles:
@@ -220,3 +220,8 @@ def compose_axis_angle(
     """
     q1, q2 = axis_angle_to_quaternion(axis1, angle1), axis_angle_to_quaternion(axis2, angle2)
     return quaternion_to_axis_angle(compose_quaternion(q1, q2))
+
+
+def _leaf(x: torch.Tensor, requires_grad: bool) -> torch.Tensor:
+    """Let a new tensor record gradients; vmap knows no ``requires_grad_``, not even of False."""
+    return x.requires_grad_() if requires_grad else x

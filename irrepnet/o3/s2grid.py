@@ -10,16 +10,15 @@ polar angle are exact by Fejér's rule, those over the azimuth because the angle
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from irrepnet.errors import DtypeError, ShapeError
-from irrepnet.o3.rotation import angles_to_xyz, need_float
-from irrepnet.o3.saved_constants import without_constants
+from irrepnet.errors import ConfigError, DtypeError, ShapeError
+from irrepnet.o3.grid_module import in_own_dtype, need_kind
+from irrepnet.o3.rotation import need_float
+from irrepnet.o3.s2_transform import S2Transform
 from irrepnet.o3.sphere_tables import (
     Resolution,
     azimuthal_table,
@@ -32,86 +31,12 @@ from irrepnet.o3.sphere_tables import (
     polar_tables,
     sources_of_square,
 )
-from irrepnet.o3.su2 import degree
+from irrepnet.o3.su2 import degree, integer, real_dtype
 
-__all__ = ["FromS2Grid", "ToS2Grid", "irfft", "need_kind", "rfft", "s2_grid", "spherical_harmonics_s2_grid"]
-
-
-class _S2Transform(torch.nn.Module):
-    """What the two directions share: the grid, and one table for each order m, between degrees and polar angles."""
-
-    alphas: Tensor
-    betas: Tensor
-    sha: Tensor
-    _tables: Tensor
-    _places: Tensor
-    _saved = ("alphas", "betas", "sha", "shb")
-
-    def __init__(
-        self,
-        lmax: int,
-        res: Sequence[int],
-        factors: np.ndarray,
-        dtype: torch.dtype | None,
-        device: torch.device | str | None,
-    ) -> None:
-        super().__init__()
-        self.lmax = lmax
-        self.res_beta, self.res_alpha = res
-        self._factors = factors  # [lmax + 1], of each degree
-        for buffer in ("alphas", "betas", "sha", "_tables", "_places"):
-            self.register_buffer(buffer, None, persistent=False)
-        self._make_constants(dtype or torch.get_default_dtype(), device)
-
-    def _make_constants(self, dtype: torch.dtype, device: torch.device | str | None) -> None:
-        betas, alphas = polar_angles(self.res_beta), azimuths(self.res_alpha)
-        sha = azimuthal_table(self.lmax, alphas)
-        tables = (
-            polar_tables(self.lmax, self.res_beta) * self._factors[:, None] * self._weights()
-        )  # [2 lmax + 1, lmax + 1, N]
-        for name, values in (("betas", betas), ("alphas", alphas), ("sha", sha), ("_tables", tables)):
-            setattr(self, name, torch.tensor(values, dtype=dtype, device=device))
-        self._places = torch.tensor(self._order(), device=device)
-
-    def _weights(self) -> np.ndarray | float:
-        """Return weights of the polar angles."""
-        return 1.0
-
-    def _order(self) -> np.ndarray:
-        """Return the place of each number after a change between coefficients and a square of orders and degrees."""
-        raise NotImplementedError
-
-    @property
-    def grid(self) -> Tensor:
-        """Points on the unit sphere, shape ``[res_beta, res_alpha, 3]``."""
-        return angles_to_xyz(self.alphas, self.betas[:, None])
-
-    @property
-    def shb(self) -> Tensor:
-        """The map between coefficients and polar angles for each order m, shape ``[2 lmax + 1, res_beta, dim]``."""
-        dim = (self.lmax + 1) ** 2
-        places = torch.tensor(places_in_square(self.lmax), device=self._tables.device)
-        values = self._tables.flatten(0, 1).index_select(0, places)  # [dim, res_beta]
-        order = places // (self.lmax + 1)
-        dense = values.new_zeros(2 * self.lmax + 1, dim, self.res_beta)
-        dense[order, torch.arange(dim, device=dense.device)] = values
-        return dense.mT.contiguous()
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> _S2Transform:
-        """Make constants anew: casts would round them, ``to_empty`` leaves no values."""
-        super()._apply(fn, recurse)
-        self._make_constants(self.sha.dtype, self.sha.device)
-        return self
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        """Load nothing; e3nn saves the constants, which are left out."""
-        super()._load_from_state_dict(without_constants(state_dict, prefix, self._saved), prefix, *args)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}(lmax={self.lmax} res={self.res_beta}x{self.res_alpha} (beta x alpha))"
+__all__ = ["FromS2Grid", "ToS2Grid", "irfft", "rfft", "s2_grid", "spherical_harmonics_s2_grid"]
 
 
-class ToS2Grid(_S2Transform):
+class ToS2Grid(S2Transform):
     r"""Sample a signal on the sphere: from coefficients to values on the grid. ``FromS2Grid`` undoes it.
 
     Args:
@@ -138,6 +63,8 @@ class ToS2Grid(_S2Transform):
     Raises:
         ConfigError: If the grid is too coarse for ``lmax`` (the message gives the smallest that is not), neither of the
             two is given, or ``normalization`` is unknown.
+        ShapeError: If ``normalization`` is a tensor of another shape.
+        DtypeError: If it or ``dtype`` is not of floating point.
 
     Reference: Driscoll and Healy 1994, Adv. Appl. Math. 15, 202.
 
@@ -165,6 +92,7 @@ class ToS2Grid(_S2Transform):
     def _order(self) -> np.ndarray:
         return sources_of_square(self.lmax)
 
+    @in_own_dtype
     def forward(self, x: Tensor) -> Tensor:
         """Sample signals.
 
@@ -186,7 +114,7 @@ class ToS2Grid(_S2Transform):
         return values.reshape(*x.shape[:-1], self.res_beta, self.res_alpha)
 
 
-class FromS2Grid(_S2Transform):
+class FromS2Grid(S2Transform):
     r"""Read the coefficients of a signal on the sphere off its values on the grid. It undoes ``ToS2Grid``.
 
     Args:
@@ -205,6 +133,8 @@ class FromS2Grid(_S2Transform):
     Raises:
         ConfigError: If the grid is too coarse for ``lmax`` (the message gives the smallest that is not), neither of the
             two is given, or ``normalization`` is unknown.
+        ShapeError: If ``normalization`` is a tensor of another shape.
+        DtypeError: If it or ``dtype`` is not of floating point.
 
     Reference: Driscoll and Healy 1994, Adv. Appl. Math. 15, 202.
 
@@ -236,6 +166,7 @@ class FromS2Grid(_S2Transform):
     def _order(self) -> np.ndarray:
         return places_in_square(self.lmax)
 
+    @in_own_dtype
     def forward(self, x: Tensor) -> Tensor:
         """Read off coefficients.
 
@@ -270,12 +201,18 @@ def s2_grid(
     Returns:
         Polar angles ``[res_beta]`` and azimuths ``[res_alpha]``, radians.
 
+    Raises:
+        ConfigError: If a number is not a positive integer.
+        DtypeError: If ``dtype`` is not a floating-point one.
+
     Example:
         >>> betas, alphas = s2_grid(2, 4)
         >>> betas / torch.pi, alphas / torch.pi
         (tensor([0.2500, 0.7500]), tensor([0.0000, 0.5000, 1.0000, 1.5000]))
     """
-    dtype = dtype or torch.get_default_dtype()
+    dtype = real_dtype("s2_grid", dtype)
+    if integer(res_beta, 1) is None or integer(res_alpha, 1) is None:
+        raise ConfigError(f"s2_grid needs positive integers; got res_beta = {res_beta!r}, res_alpha = {res_alpha!r}.")
     betas, alphas = polar_angles(res_beta), azimuths(res_alpha)
     return torch.tensor(betas, dtype=dtype, device=device), torch.tensor(alphas, dtype=dtype, device=device)
 
@@ -304,13 +241,16 @@ def spherical_harmonics_s2_grid(
 
     Raises:
         IrrepsError: If ``lmax`` is not a degree.
+        ConfigError: If a resolution is not a positive integer.
+        DtypeError: If ``dtype`` is not a floating-point one.
 
     Example:
         >>> [tuple(x.shape) for x in spherical_harmonics_s2_grid(2, 6, 5)]
         [(6,), (5,), (6, 9), (5, 5)]
     """
+    lmax = degree(lmax)
     betas, alphas = s2_grid(res_beta, res_alpha, dtype, device)
-    P = polar_tables(degree(lmax), res_beta).reshape(-1, res_beta)[places_in_square(lmax)].T
+    P = polar_tables(lmax, res_beta).reshape(-1, res_beta)[places_in_square(lmax)].T
     S = azimuthal_table(lmax, azimuths(res_alpha))
     shb, sha = (torch.tensor(array, dtype=betas.dtype, device=device) for array in (P, S))
     return betas, alphas, shb, sha
@@ -330,15 +270,17 @@ def rfft(x: Tensor, l: int) -> Tensor:
 
     Raises:
         ShapeError: If there are too few samples.
-        DtypeError: If ``x`` is not a floating-point tensor.
+        DtypeError: If ``x`` is not of float32 or float64.
 
     Example:
         >>> rfft(torch.ones(4), 1).abs()
         tensor([0., 4., 0.])
     """
-    need_float(x, "rfft")
+    _need_single_or_double(x, "rfft")
     if x.ndim == 0 or x.shape[-1] < 2 * degree(l):
         raise ShapeError(f"rfft of order l = {l} needs x [..., {2 * l} or more]; got x {list(x.shape)}.")
+    if x.numel() == 0:  # libraries of Fourier transforms refuse it
+        return x.sum(-1, keepdim=True).expand(*x.shape[:-1], 2 * l + 1)
     X = torch.fft.rfft(x, dim=-1)[..., : l + 1]
     sines, cosines = -math.sqrt(2) * X.imag[..., 1:].flip(-1), math.sqrt(2) * X.real[..., 1:]
     return torch.cat([sines, X.real[..., :1], cosines], dim=-1)
@@ -358,42 +300,25 @@ def irfft(x: Tensor, res: int) -> Tensor:
 
     Raises:
         ShapeError: If the number of coefficients is even, or larger than ``res``.
-        DtypeError: If ``x`` is not a floating-point tensor.
+        DtypeError: If ``x`` is not of float32 or float64.
 
     Example:
         >>> irfft(torch.tensor([0.0, 1.0, 0.0]), 4)
         tensor([1., 1., 1., 1.])
     """
-    need_float(x, "irfft")
+    _need_single_or_double(x, "irfft")
+    if integer(res, 1) is None:
+        raise ShapeError(f"irfft needs a number of angles res, a positive integer; got {res!r}.")
     if x.ndim == 0 or x.shape[-1] % 2 == 0 or x.shape[-1] > res:
         raise ShapeError(f"irfft needs x [..., 2l+1], an odd number up to res = {res}; got x {list(x.shape)}.")
+    if x.numel() == 0:
+        return x.sum(-1, keepdim=True).expand(*x.shape[:-1], res)
     l = x.shape[-1] // 2
     real = torch.cat([x[..., l : l + 1], x[..., l + 1 :] / math.sqrt(2)], dim=-1)
     imag = torch.cat([torch.zeros_like(x[..., :1]), x[..., :l].flip(-1) / -math.sqrt(2)], dim=-1)
     return torch.fft.irfft(torch.complex(real, imag), n=res, dim=-1, norm="forward")
 
 
-def need_kind(module: torch.nn.Module, x: Tensor, like: Tensor, shape: tuple[int, ...]) -> None:
-    """Refuse an argument whose dtype, device or last axes are not those of a module.
-
-    Args:
-        module: Names who asks.
-        x: The argument.
-        like: A tensor of the module.
-        shape: Sizes of the last axes.
-
-    Raises:
-        ShapeError: If the last axes have other sizes.
-        DtypeError: If dtype or device differ.
-
-    Example:
-        >>> need_kind(torch.nn.Identity(), torch.zeros(3, 4), torch.zeros(1), (4,))
-    """
-    name = type(module).__name__
-    if not isinstance(x, Tensor) or (x.dtype, x.device) != (like.dtype, like.device):
-        found = f"{x.dtype} on {x.device}" if isinstance(x, Tensor) else type(x).__name__
-        raise DtypeError(
-            f"{name} was made in {like.dtype} on {like.device}; got {found}. Write x.to(...) or module.to(...)."
-        )
-    if tuple(x.shape[-len(shape) :]) != shape:
-        raise ShapeError(f"{name} needs x [..., {', '.join(map(str, shape))}]; got x {list(x.shape)}.")
+def _need_single_or_double(x: Tensor, name: str) -> None:
+    if need_float(x, name).dtype not in (torch.float32, torch.float64):
+        raise DtypeError(f"{name} needs float32 or float64; got {x.dtype}. Write x.float().")

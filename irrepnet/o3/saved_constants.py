@@ -14,11 +14,12 @@ def without_constants(state_dict: Mapping[str, Any], prefix: str, constants: tup
     Args:
         state_dict: Key -> value, of the module and perhaps of others.
         prefix: Of the module's keys, as PyTorch passes it.
-        constants: How the constants' names begin.
+        constants: Names of constants. Those that end with "." or "_" stand for all that begin so.
 
     Example:
-        >>> without_constants({"tp.weight": 1, "tp.output_mask": 2}, "tp.", ("output_mask",))
-        {'tp.weight': 1}
+        >>> without_constants({"tp.weight": 1, "tp.mask": 2, "tp.masks": 3, "tp.cg_1": 4}, "tp.", ("mask", "cg_"))
+        {'tp.weight': 1, 'tp.masks': 3}
     """
-    starts = tuple(prefix + name for name in constants)
-    return {key: value for key, value in state_dict.items() if not key.startswith(starts)}
+    names = {prefix + name for name in constants}
+    begins = tuple(name for name in names if name.endswith((".", "_")))
+    return {key: value for key, value in state_dict.items() if key not in names and not key.startswith(begins)}

@@ -2,25 +2,24 @@ r"""Signals on the group of rotations, as coefficients of Wigner D matrices and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+import numbers
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from irrepnet.errors import ConfigError
-from irrepnet.o3.s2grid import need_kind
-from irrepnet.o3.saved_constants import without_constants
+from irrepnet.o3.grid_module import GridModule, in_own_dtype, need_kind
 from irrepnet.o3.sphere_tables import azimuths, fejer_weights, polar_angles
-from irrepnet.o3.su2 import degree
+from irrepnet.o3.su2 import degree, integer
 from irrepnet.o3.wigner import turns_about_x, wigner_D
 
 __all__ = ["SO3Grid"]
 
 
-class SO3Grid(torch.nn.Module):
+class SO3Grid(GridModule):
     r"""Change between a signal on SO(3) and its values on a grid of Euler angles.
 
     .. math:: f(g) = \sum_{l \le l_{max}} \sqrt{\frac{2l+1}{d}}\, \sum_{mn} F^l_{mn} D^l_{mn}(g), \qquad
@@ -63,15 +62,11 @@ class SO3Grid(torch.nn.Module):
         True
     """
 
-    alpha: Tensor
-    beta: Tensor
-    gamma: Tensor
     qw: Tensor
     _turns: Tensor
     _tables: Tensor
     _sources: Tensor
     _places: Tensor
-    _saved = ("D", "qw", "alpha", "beta", "gamma")
 
     def __init__(
         self, lmax: int, resolution: int, *, normalization: str = "component", aspect_ratio: float = 2
@@ -79,32 +74,31 @@ class SO3Grid(torch.nn.Module):
         super().__init__()
         if normalization != "component":
             raise ConfigError(f"SO3Grid needs normalization='component', the only one there is; got {normalization!r}.")
-        self.lmax = degree(lmax)
-        self.res_beta = 2 * resolution
-        self.res_alpha = self.res_gamma = round(2 * aspect_ratio * resolution)
-        if not isinstance(resolution, int) or min(self.res_beta, self.res_alpha) < 2 * lmax + 1:
+        self.lmax, whole = degree(lmax), integer(resolution)
+        known = isinstance(aspect_ratio, numbers.Real) and math.isfinite(aspect_ratio)
+        self.res_beta = 2 * (whole or 0)
+        self.res_alpha = round(aspect_ratio * self.res_beta) if known else 0
+        self.res_gamma = self.res_alpha
+        if min(self.res_beta, self.res_alpha) < 2 * self.lmax + 1:
             raise ConfigError(
-                f"SO3Grid of lmax = {lmax} needs {2 * lmax + 1} angles or more each way, so an integer resolution of "
-                f"{lmax + 1} or more with aspect_ratio >= 1; got resolution = {resolution}, aspect_ratio = "
-                f"{aspect_ratio} ({self.res_beta} and {self.res_alpha} angles)."
+                f"SO3Grid of lmax = {lmax} needs {2 * self.lmax + 1} angles or more each way, so an integer resolution "
+                f"of {self.lmax + 1} or more with aspect_ratio >= 1; got resolution = {resolution!r}, aspect_ratio = "
+                f"{aspect_ratio!r} ({self.res_beta} and {self.res_alpha} angles)."
             )
         self.normalization = normalization
-        for buffer in ("alpha", "beta", "gamma", "qw", "_turns", "_tables", "_sources", "_places"):
-            self.register_buffer(buffer, None, persistent=False)
         self._make_constants(torch.get_default_dtype(), None)
 
-    def _make_constants(self, dtype: torch.dtype, device: torch.device | None) -> None:
-        alpha, beta = azimuths(self.res_alpha), polar_angles(self.res_beta)
-        self.alpha = torch.tensor(alpha, dtype=dtype, device=device)
-        self.beta = torch.tensor(beta, dtype=dtype, device=device)
-        self.gamma = torch.tensor(alpha, dtype=dtype, device=device)
-        weights = fejer_weights(self.res_beta) / self.res_alpha**2
-        self.qw = torch.tensor(weights, dtype=dtype, device=device)
-        self._turns = torch.tensor(_turns(self.lmax, alpha), dtype=dtype, device=device)
-        self._tables = torch.tensor(_tables(self.lmax, self.res_beta), dtype=dtype, device=device)
+    def _constants(self) -> dict[str, np.ndarray]:
         sources, places = _order(self.lmax)
-        self._sources, self._places = torch.tensor(sources, device=device), torch.tensor(places, device=device)
+        return {
+            "qw": fejer_weights(self.res_beta) / self.res_alpha**2,
+            "_turns": _turns(self.lmax, azimuths(self.res_alpha)),
+            "_tables": _tables(self.lmax, self.res_beta),
+            "_sources": sources,
+            "_places": places,
+        }
 
+    @in_own_dtype
     def to_grid(self, features: Tensor) -> Tensor:
         """Sample signals.
 
@@ -131,6 +125,7 @@ class SO3Grid(torch.nn.Module):
         values = self._turns @ values.flatten(2)  # [Z, alpha, beta * gamma]
         return values.reshape(*features.shape[:-1], self.res_alpha, self.res_beta, self.res_gamma)
 
+    @in_own_dtype
     def from_grid(self, features: Tensor) -> Tensor:
         """Read off coefficients: undo ``to_grid``.
 
@@ -160,20 +155,30 @@ class SO3Grid(torch.nn.Module):
         return (even + odd).T.contiguous().reshape(*features.shape[:-3], _dim(self.lmax))
 
     @property
+    def alpha(self) -> Tensor:
+        """Angles, shape ``[res_alpha]``."""
+        return self.qw.new_tensor(azimuths(self.res_alpha))
+
+    @property
+    def beta(self) -> Tensor:
+        """Angles, shape ``[res_beta]``."""
+        return self.qw.new_tensor(polar_angles(self.res_beta))
+
+    @property
+    def gamma(self) -> Tensor:
+        """Angles, shape ``[res_gamma]``."""
+        return self.alpha
+
+    @property
     def D(self) -> Tensor:
         """Matrices at the grid times sqrt(2l+1), shape ``[res_alpha, res_beta, res_gamma, d]``."""
         angles = torch.meshgrid(self.alpha, self.beta, self.gamma, indexing="ij")
         return torch.cat([wigner_D(l, *angles).flatten(-2) * (2 * l + 1) ** 0.5 for l in range(self.lmax + 1)], dim=-1)
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> SO3Grid:
-        """Make constants anew: casts would round them, ``to_empty`` leaves no values."""
-        super()._apply(fn, recurse)
-        self._make_constants(self.qw.dtype, self.qw.device)
-        return self
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: Any) -> None:
-        """Load nothing; e3nn saves the constants, which are left out."""
-        super()._load_from_state_dict(without_constants(state_dict, prefix, self._saved), prefix, *args)
+    def _saved(self) -> dict[str, tuple[int, ...]]:
+        alpha, beta, gamma = (self.res_alpha,), (self.res_beta,), (self.res_gamma,)
+        D = alpha + beta + gamma + (_dim(self.lmax),)
+        return {"D": D, "qw": beta, "alpha": alpha, "beta": beta, "gamma": gamma}
 
     def __repr__(self) -> str:
         res = f"{self.res_alpha}x{self.res_beta}x{self.res_gamma}"
@@ -199,10 +204,12 @@ def _tables(lmax: int, res_beta: int) -> np.ndarray:
     beta = polar_angles(res_beta)
     tables = np.zeros((2 * lmax + 1, 2 * lmax + 1, 2, lmax + 1, res_beta))
     for l in range(lmax + 1):
-        m = np.arange(-l, l + 1)
-        X = turns_about_x(l, beta).transpose(1, 2, 0) * np.sqrt((2 * l + 1) / _dim(lmax))  # [2l+1, 2l+1, beta]
-        even = X[np.ix_(l + abs(m), l + abs(m))]
-        odd = X[np.ix_(l - abs(m), l - abs(m))] * np.sign(np.outer(m, m))[..., None]
+        X = turns_about_x(l, beta).transpose(1, 2, 0) * math.sqrt((2 * l + 1) / _dim(lmax))  # [2l+1, 2l+1, beta]
+        up, down = [*range(2 * l, l, -1), *range(l, 2 * l + 1)], [*range(l), *range(l, -1, -1)]  # l + |m|, l - |m|
+        even, odd = X[up][:, up], X[down][:, down]
+        odd[l], odd[:, l] = 0.0, 0.0
+        odd[:l, l:] *= -1
+        odd[l:, :l] *= -1
         block = slice(lmax - l, lmax + l + 1)
         tables[block, block, 0, l], tables[block, block, 1, l] = even, odd
     tables[:, :lmax] *= -1  # sin(gamma) comes with a minus

@@ -9,8 +9,9 @@ from functools import lru_cache
 import numpy as np
 from torch import Tensor
 
-from irrepnet.errors import ConfigError, ShapeError, did_you_mean
+from irrepnet.errors import ConfigError, DtypeError, ShapeError, did_you_mean
 from irrepnet.o3.legendre import legendre_functions
+from irrepnet.o3.su2 import integer
 
 __all__ = [
     "Resolution",
@@ -46,12 +47,15 @@ def complete_resolution(
         >>> complete_resolution("grid", 2, None), complete_resolution("grid", None, 10)
         ((2, 6, 5), (4, 10, 9))
     """
-    res_beta, res_alpha = res if isinstance(res, Sequence) else (res, None)
-    given = {"lmax": lmax, "res_beta": res_beta, "res_alpha": res_alpha}
-    wrong = {k: v for k, v in given.items() if v is not None and (not isinstance(v, int) or v < (k != "lmax"))}
-    if wrong or set(given.values()) == {None}:
-        found = ", ".join(f"{key} = {value!r}" for key, value in given.items())
-        raise ConfigError(f"{name} needs lmax >= 0, or a resolution of positive integers, or both; got {found}.")
+    given = (lmax, *(res if isinstance(res, (tuple, list)) else (res, None)))
+    numbers = [integer(x, least) for x, least in zip(given, (0, 1, 1), strict=False)]
+    none = [x is None for x in given]
+    if len(given) != 3 or all(none) or [number is None for number in numbers] != none:
+        raise ConfigError(
+            f"{name} needs lmax >= 0, or a resolution of one or two positive integers, or both; got lmax = {lmax!r}, "
+            f"res = {res!r}."
+        )
+    lmax, res_beta, res_alpha = numbers
     if res_beta is None:
         res_beta = 2 * (((res_alpha or 0) + 1) // 2) if lmax is None else 2 * (lmax + 1)
     if res_alpha is None:  # odd, and about as fine as the polar angles
@@ -109,29 +113,40 @@ def degree_factors(normalization: str | Tensor, lmax: int, lmax_in: int, *, inve
         float64 ``[lmax + 1]``.
 
     Raises:
-        ConfigError: If ``normalization`` is unknown.
+        ConfigError: If ``normalization`` is unknown, or a tensor that has no values or records gradients.
         ShapeError: If the number of factors is wrong.
+        DtypeError: If they are not of floating point.
 
     Example:
         >>> degree_factors("integral", 2, 2)
         array([1., 1., 1.])
     """
-    degrees = np.arange(lmax + 1)
     if isinstance(normalization, Tensor):
-        if normalization.shape != (lmax + 1,):
-            found = list(normalization.shape)
-            raise ShapeError(f"normalization as a tensor needs one factor for each degree, [{lmax + 1}]; got {found}.")
-        return normalization.detach().cpu().double().numpy()
+        return _given_factors(normalization, lmax)
+    degrees = np.arange(lmax + 1)
     variance = {  # of the values, where the signal is random and normalised so
         "component": (2 * degrees + 1) * (lmax_in + 1) / (4 * math.pi),
         "norm": np.full(lmax + 1, (lmax_in + 1) / (4 * math.pi)),
         "integral": np.ones(lmax + 1),
     }
-    if normalization not in variance:
+    if not isinstance(normalization, str) or normalization not in variance:
         hint = did_you_mean(str(normalization), variance)
         raise ConfigError(f"normalization must be {', '.join(variance)} or a tensor; got {normalization!r}.{hint}")
     factors = variance[normalization] ** -0.5
     return 4 * math.pi / factors if inverse else factors
+
+
+def _given_factors(factors: Tensor, lmax: int) -> np.ndarray:
+    """Return a copy of the factors of each degree that were given as a tensor."""
+    if not factors.is_floating_point():
+        raise DtypeError(f"normalization as a tensor needs real floating-point numbers; got {factors.dtype}.")
+    if factors.shape != (lmax + 1,):
+        found = list(factors.shape)
+        raise ShapeError(f"normalization as a tensor needs one factor for each degree, [{lmax + 1}]; got {found}.")
+    if factors.requires_grad or factors.is_meta:
+        kind = "one on 'meta'" if factors.is_meta else "one with requires_grad=True"
+        raise ConfigError(f"normalization as a tensor needs values, which are constant; got {kind}. Give x.detach().")
+    return np.array(factors.tolist())
 
 
 def azimuths(res: int) -> np.ndarray:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 
-from irrepnet.errors import DtypeError, IrrepsError, ShapeError, did_you_mean
+from irrepnet.errors import ConfigError, DtypeError, IrrepsError, ShapeError, did_you_mean
 from irrepnet.o3.irrep import Irrep
 from irrepnet.o3.irreps import Irreps
+from irrepnet.o3.su2 import degree, integer
 from irrepnet.ops.spherical_harmonics import spherical_harmonics as all_harmonics
 
 __all__ = ["SphericalHarmonics", "spherical_harmonics"]
@@ -48,6 +49,7 @@ def spherical_harmonics(
 
     Raises:
         IrrepsError: If ``l`` is not a degree, the parities do not fit together, or ``normalization`` is unknown.
+        ConfigError: If ``normalize`` is not True or False.
         ShapeError: If ``x`` is not ``[..., 3]``.
         DtypeError: If ``x`` is not a floating-point tensor.
         BackendError: If a named backend cannot serve.
@@ -57,7 +59,7 @@ def spherical_harmonics(
         tensor([1.0000, 0.0000, 1.7321, 0.0000])
     """
     _, irreps_out = _resolve(l, None)
-    return _evaluate(x, tuple(irreps_out.ls), normalize, _known(normalization), backend)
+    return _evaluate(x, tuple(irreps_out.ls), _need_bool(normalize), _known(normalization), backend)
 
 
 class SphericalHarmonics(torch.nn.Module):
@@ -73,6 +75,7 @@ class SphericalHarmonics(torch.nn.Module):
 
     Raises:
         IrrepsError: If the parities do not fit, a degree is not one, or ``normalization`` is unknown.
+        ConfigError: If ``normalize`` is not True or False.
 
     Example:
         >>> harmonics = SphericalHarmonics("0e + 1o", normalize=True)
@@ -93,7 +96,7 @@ class SphericalHarmonics(torch.nn.Module):
     ) -> None:
         super().__init__()
         self.irreps_in, self.irreps_out = _resolve(irreps_out, irreps_in)
-        self.normalize = normalize
+        self.normalize = _need_bool(normalize)
         self.normalization = _known(normalization)
         self.backend = backend
         self._ls = tuple(self.irreps_out.ls)
@@ -124,11 +127,11 @@ def _evaluate(x: torch.Tensor, ls: tuple[int, ...], normalize: bool, normalizati
 
 def _resolve(irreps_out: Any, irreps_in: Any) -> tuple[Irreps, Irreps]:
     """Return the irreps of the argument and of the result, consistent with each other."""
-    if isinstance(irreps_out, int):
-        irreps_out = [irreps_out]
-    elif not isinstance(irreps_out, (str, Irrep, Irreps)):
-        irreps_out = tuple(irreps_out)  # a generator can be read only once
-    by_degree = not isinstance(irreps_out, (str, Irrep, Irreps)) and all(isinstance(l, int) for l in irreps_out)
+    by_degree = False
+    if not isinstance(irreps_out, (str, Irrep, Irreps)):
+        items = irreps_out if isinstance(irreps_out, Iterable) else [degree(irreps_out)]
+        irreps_out = tuple(items)  # a generator can be read only once
+        by_degree = all(isinstance(l, int) or integer(l) is not None for l in irreps_out)
     if irreps_in is None:
         odd = [] if by_degree else [ir.p for mul, ir in Irreps(irreps_out) if ir.l % 2 == 1 and mul > 0]
         irreps_in = Irreps([(1, (1, odd[0] if odd else -1))])
@@ -139,7 +142,7 @@ def _resolve(irreps_out: Any, irreps_in: Any) -> tuple[Irreps, Irreps]:
         )
     vector = irreps_in[0].ir
     if by_degree:
-        return irreps_in, Irreps([Irrep(l, vector.p ** abs(l)) for l in irreps_out])
+        return irreps_in, Irreps([(1, (l, vector.p**l)) for l in map(degree, irreps_out)])
     irreps_out = Irreps(irreps_out)
     for _, ir in irreps_out:
         right = Irrep(ir.l, vector.p**ir.l)
@@ -149,6 +152,15 @@ def _resolve(irreps_out: Any, irreps_in: Any) -> tuple[Irreps, Irreps]:
                 f"'{irreps_out}'. Did you mean {right}?"
             )
     return irreps_in, irreps_out
+
+
+def _need_bool(normalize: bool) -> bool:
+    if not isinstance(normalize, bool):
+        raise ConfigError(
+            f"normalize must be True or False; got {normalize!r}. The normalisation is another argument: write "
+            "normalization='component'."
+        )
+    return normalize
 
 
 def _known(normalization: str) -> str:

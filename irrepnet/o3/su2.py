@@ -3,13 +3,16 @@ r"""SU(2) in the complex basis, and the unitary matrix that leads from there to 
 from __future__ import annotations
 
 import math
+import numbers
+import operator
+from typing import Any
 
 import numpy as np
 import torch
 
 from irrepnet.errors import DtypeError, IrrepsError
 
-__all__ = ["change_basis_real_to_complex", "degree", "real_basis", "su2_generators"]
+__all__ = ["change_basis_real_to_complex", "degree", "integer", "real_basis", "real_dtype", "su2_generators"]
 
 _COMPLEX = {
     torch.float32: torch.complex64,
@@ -46,9 +49,10 @@ def su2_generators(
         >>> su2_generators(0.5)[1].diagonal().imag
         tensor([-0.5000,  0.5000])
     """
-    if isinstance(j, bool) or not isinstance(j, (int, float)) or j < 0 or 2 * j != int(2 * j):
+    if isinstance(j, bool) or not isinstance(j, numbers.Real) or j < 0 or not float(2 * j).is_integer():
         raise IrrepsError(f"a spin is one of 0, 1/2, 1, 3/2, ...; got {j!r}.")
-    m = np.arange(int(2 * j) + 1) - j
+    j = float(j)
+    m = np.arange(2 * j + 1) - j
     ladder = np.diag(np.sqrt((j - m[:-1]) * (j + m[1:])) / 2, 1)  # [2j+1, 2j+1], from m to m - 1, halved
     generators = np.stack([ladder - ladder.T, 1j * np.diag(m), 1j * (ladder + ladder.T)]) + 0.0  # no -0.0
     return torch.tensor(generators, dtype=_complex(dtype), device=device)
@@ -110,9 +114,45 @@ def degree(l: int) -> int:
         >>> degree(2)
         2
     """
-    if isinstance(l, bool) or not isinstance(l, int) or l < 0:
+    number = integer(l)
+    if number is None:
         raise IrrepsError(f"a degree is an integer l >= 0; got {l!r}.")
-    return l
+    return number
+
+
+def integer(x: Any, least: int = 0) -> int | None:
+    """Return ``x`` as an int if it is an integer of any type (NumPy has its own) from ``least`` on, else None.
+
+    Example:
+        >>> integer(np.int64(2)), integer(2.0), integer(True), integer(0, least=1)
+        (2, None, None, None)
+    """
+    try:
+        number = None if isinstance(x, (bool, np.bool_)) else operator.index(x)
+    except TypeError:
+        return None
+    return number if number is not None and number >= least else None
+
+
+def real_dtype(name: str, dtype: torch.dtype | None) -> torch.dtype:
+    """Return a floating-point dtype, or torch's default dtype for None; raise for others.
+
+    Args:
+        name: Who asks, for the message.
+        dtype: What was given.
+
+    Raises:
+        DtypeError: If it is not a floating-point dtype.
+
+    Example:
+        >>> real_dtype("s2_grid", None)
+        torch.float32
+    """
+    if dtype is None:
+        return torch.get_default_dtype()
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise DtypeError(f"{name} needs a floating-point dtype, such as torch.float64; got {dtype!r}.")
+    return dtype
 
 
 def _complex(dtype: torch.dtype | None) -> torch.dtype:

@@ -129,19 +129,20 @@ class TensorProduct(WeightedMap):
             x: First input, shape ``[..., irreps_in1.dim]``; leading axes broadcast.
             y: Second input, shape ``[..., irreps_in2.dim]``.
             weight: Where the module has none of its own: ``[weight_numel]`` if they are shared, else
-                ``[..., weight_numel]``; or a list of one tensor ``[..., *path_shape]`` for each path with weights.
+                ``[..., weight_numel]``; or a list of one tensor ``[..., *path_shape]`` for each path with weights,
+                whose leading axes broadcast.
 
         Returns:
             Shape ``[..., irreps_out.dim]``.
 
         Raises:
-            ShapeError: If a shape does not fit.
+            ShapeError: If a shape does not fit, or the product has no weights and some are given.
             DtypeError: If the operands and the module are not of one dtype and device.
             RuntimeError: If weights are needed and none are given.
         """
-        self._check("x", x, 1, self.irreps_in1)
-        self._check("y", y, 2, self.irreps_in2)
-        weights = self._weights(weight) if self.weight_numel > 0 else None
+        self._check("x", x)
+        self._check("y", y)
+        weights = self._used_weights(weight)
         return tensor_product(x, y, weights, self.plan, tables=self.tables, backend=self.backend)
 
     def right(self, y: Tensor, weight: Tensor | None = None) -> Tensor:
@@ -155,7 +156,7 @@ class TensorProduct(WeightedMap):
             Shape ``[..., irreps_in1.dim, irreps_out.dim]``.
 
         Raises:
-            ShapeError: If a shape does not fit.
+            ShapeError: If a shape does not fit, or the product has no weights and some are given.
             DtypeError: If the operands and the module are not of one dtype and device.
             RuntimeError: If weights are needed and none are given.
 
@@ -166,8 +167,8 @@ class TensorProduct(WeightedMap):
             >>> B.shape, torch.allclose(torch.einsum("zi,zik->zk", x, B), product(x, y), atol=1e-5)
             (torch.Size([5, 24, 24]), True)
         """
-        self._check("y", y, 2, self.irreps_in2)
-        weights = self._weights(weight) if self.weight_numel > 0 else None
+        self._check("y", y)
+        weights = self._used_weights(weight)
         for name, operand in (("y", y), ("weight", weights)):
             if operand is not None and (operand.dtype, operand.device) != (self.tables.dtype, self.tables.device):
                 raise DtypeError(
@@ -208,16 +209,17 @@ class TensorProduct(WeightedMap):
         irreps = (self.irreps_in1, self.irreps_in2, self.irreps_out)
         return draw_product(irreps, self.instructions, strengths, aspect_ratio, ax)
 
-    def _check(self, name: str, operand: Any, side: int, irreps: Irreps) -> None:
-        """Raise unless an operand is a tensor of the width of its irreps."""
+    def _check(self, name: str, operand: Any) -> None:
+        """Raise unless an operand, x or y, is a tensor of the width of its irreps."""
+        side, irreps, dim = 1, self.irreps_in1, self.plan.dim1  # the plan's: irreps count theirs anew each time
+        if name == "y":
+            side, irreps, dim = 2, self.irreps_in2, self.plan.dim2
         if not isinstance(operand, Tensor) or not operand.is_floating_point():
             found = operand.dtype if isinstance(operand, Tensor) else type(operand).__name__
-            raise DtypeError(
-                f"{self._name()} needs {name} as a floating-point tensor [..., {irreps.dim}]; got {found}."
-            )
-        if operand.shape[-1:] != (irreps.dim,):
+            raise DtypeError(f"{self._name()} needs {name} as a floating-point tensor [..., {dim}]; got {found}.")
+        if operand.shape[-1:] != (dim,):
             raise ShapeError(
-                f"{self._name()} needs {name} [..., {irreps.dim}] for irreps_in{side} = {irreps}; "
+                f"{self._name()} needs {name} [..., {dim}] for irreps_in{side} = {irreps}; "
                 f"got {name} {list(operand.shape)}."
             )
 

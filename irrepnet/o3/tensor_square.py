@@ -81,7 +81,7 @@ class TensorSquare(TensorProduct):
             Shape ``[..., irreps_out.dim]``.
 
         Raises:
-            ShapeError: If a shape does not fit.
+            ShapeError: If a shape does not fit, or the product has no weights and some are given.
             DtypeError: If the operands and the module are not of one dtype and device.
             RuntimeError: If weights are needed and none are given.
         """

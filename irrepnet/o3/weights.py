@@ -13,7 +13,7 @@ from torch import Tensor
 from irrepnet.errors import ConfigError, DtypeError, IrrepsError, ShapeError
 from irrepnet.o3.saved_constants import without_constants
 
-__all__ = ["WeightedMap", "only_default", "resolve_sharing"]
+__all__ = ["WeightedMap", "broadcast_axes", "only_default", "resolve_sharing"]
 
 _TABLE_ROWS = 20  # of instructions in a message; a network's product may have hundreds
 
@@ -116,12 +116,7 @@ class WeightedMap(torch.nn.Module):
     def _weights(self, weight: Any) -> Tensor:
         """Return the weights to use: those given, checked, or the module's own."""
         if isinstance(weight, (list, tuple)):
-            if len(weight) != len(self._weight_slices):
-                raise ShapeError(
-                    f"{self._name()} needs a list of {len(self._weight_slices)} weights, one for each instruction that "
-                    f"has some; got {len(weight)}."
-                )
-            weight = torch.cat([self._flat(w, i) for w, i in zip(weight, self._weight_slices, strict=True)], dim=-1)
+            weight = self._joined(weight)
         if weight is None:
             if self.weight_numel == 0:
                 return torch.zeros(*self._weight_prefix, 0)
@@ -131,9 +126,15 @@ class WeightedMap(torch.nn.Module):
                     "call; got none. Pass weight=..."
                 )
             return self.weight
-        needed = (*self._weight_prefix, self.weight_numel)
         if not isinstance(weight, Tensor):
             raise DtypeError(f"{self._name()} needs weight as a tensor; got {type(weight).__name__}.")
+        if self.weight_numel == 0:
+            if weight.shape[-1:] != (0,):
+                raise ShapeError(
+                    f"{self._name()} has no weights and needs none; got weight {list(weight.shape)}. Leave it out."
+                )
+            return weight
+        needed = (*self._weight_prefix, self.weight_numel)
         shared_fits = weight.ndim == len(needed) if self.shared_weights else weight.ndim > len(needed)
         if not shared_fits or tuple(weight.shape[-len(needed) :]) != needed:
             rows = "" if self.shared_weights else "..., "
@@ -144,9 +145,39 @@ class WeightedMap(torch.nn.Module):
             )
         return weight
 
-    def _flat(self, weight: Tensor, instruction: int) -> Tensor:
+    def _used_weights(self, weight: Any) -> Tensor | None:
+        """Return the weights to use, checked, or None where the map has none: then it takes none either."""
+        if weight is None and self.weight_numel == 0:
+            return None
+        weights = self._weights(weight)
+        return weights if self.weight_numel > 0 else None
+
+    def _joined(self, given: Sequence[Any]) -> Tensor | None:
+        """Return a list of weights, one for each instruction that has some, as flat ones; None for an empty list."""
+        if len(given) != len(self._weight_slices):
+            raise ShapeError(
+                f"{self._name()} needs a list of {len(self._weight_slices)} weights, one for each instruction that "
+                f"has some; got {len(given)}."
+            )
+        flat = [self._flat(w, i) for w, i in zip(given, self._weight_slices, strict=True)]
+        if not flat:
+            return None
+        kinds = dict.fromkeys((w.dtype, w.device) for w in flat)
+        if len(kinds) > 1:
+            found = ", ".join(f"{str(dtype)[6:]} on {device}" for dtype, device in kinds)
+            raise DtypeError(
+                f"{self._name()} needs weights of one dtype on one device; got {found}. Move them with .to(...)."
+            )
+        batch = broadcast_axes(self._name(), {f"weight {i}": w.shape[:-1] for i, w in enumerate(flat)})
+        return torch.cat([w.expand(*batch, w.shape[-1]) for w in flat], dim=-1)
+
+    def _flat(self, weight: Any, instruction: int) -> Tensor:
         """Return the weights of one instruction, ``[..., *path_shape]``, with the axes of its path made one."""
         shape = self.instructions[instruction].path_shape
+        if not isinstance(weight, Tensor):
+            raise DtypeError(
+                f"{self._name()} needs weights as tensors; got {type(weight).__name__} for instruction {instruction}."
+            )
         if tuple(weight.shape[-len(shape) :]) != shape:
             raise ShapeError(
                 f"{self._name()} needs weights [..., {', '.join(map(str, shape))}] for instruction {instruction}; "
@@ -180,8 +211,32 @@ class WeightedMap(torch.nn.Module):
         empty = [
             name for name in ("weight", "bias") if prefix + name in state_dict and not state_dict[prefix + name].numel()
         ]
-        kept = without_constants(state_dict, prefix, ("output_mask", "_compiled_main", *empty))
+        kept = without_constants(state_dict, prefix, ("output_mask", "_compiled_main.", "_compiled_main_", *empty))
         super()._load_from_state_dict(kept, prefix, *args)
+
+
+def broadcast_axes(name: str, leading: dict[str, torch.Size]) -> torch.Size:
+    """Return the axes that the leading axes of operands broadcast to.
+
+    Args:
+        name: Of what needs them, for the message.
+        leading: Name of each operand -> its leading axes.
+
+    Raises:
+        ShapeError: If they do not broadcast.
+
+    Example:
+        >>> broadcast_axes("Linear", {"features": torch.Size([4, 1]), "weight": torch.Size([3])})
+        torch.Size([4, 3])
+    """
+    first, *others = leading.values()
+    if all(axes == first for axes in others):
+        return first
+    try:
+        return torch.broadcast_shapes(first, *others)  # imports sympy: not for all
+    except RuntimeError as error:
+        found = " and ".join(f"{list(axes)} of {operand}" for operand, axes in leading.items())
+        raise ShapeError(f"{name} needs operands whose leading axes broadcast; got {found}.") from error
 
 
 def resolve_sharing(internal: bool | None, shared: bool | None, has_weights: bool) -> tuple[bool, bool]:

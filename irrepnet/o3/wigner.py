@@ -8,15 +8,16 @@ made while a graph is traced is kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
+from itertools import accumulate, pairwise
 
 import numpy as np
 import torch
 
 from irrepnet.errors import DtypeError, IrrepsError
 from irrepnet.o3.irrep import Irrep
-from irrepnet.o3.su2 import degree, real_basis
+from irrepnet.o3.su2 import degree, real_basis, real_dtype
 from irrepnet.ops._constant import constant_when_compiled
 
 __all__ = ["block_diagonal", "so3_generators", "turns_about_x", "wigner_3j", "wigner_D"]
@@ -54,18 +55,15 @@ def wigner_D(l: int, alpha: torch.Tensor, beta: torch.Tensor, gamma: torch.Tenso
     dtype = _angle_dtype(alpha, beta, gamma)
     J = torch.tensor(_half_turn_rows(degree(l)), dtype=torch.float64, device=alpha.device)  # symmetric, [2l+1, 2l+1]
     m = torch.arange(l, -l - 1, -1, device=alpha.device, dtype=torch.float64)  # frequency of each component
-    angles = torch.stack(torch.broadcast_tensors(alpha, beta, gamma)).to(torch.float64)[..., None] * m
+    angles = torch.stack(torch.broadcast_tensors(alpha, beta, gamma)).to(torch.float64).unsqueeze(-1) * m
     cos, sin = angles.cos(), angles.sin()  # [3, ..., 2l+1]
-    # Z(t) has cos(m t) on the diagonal and sin(m t) on the antidiagonal; it is applied, never formed. J Z(t) J is
-    # linear in cos(m t) and, for m > 0, sin(m t): one product with a constant table serves all rotations.
-    sines = J[:l, :, None] * J.flip(0)[:l, None, :]
-    table = torch.cat([J[:, :, None] * J[:, None, :], sines - sines.mT])  # [3l+1, 2l+1, 2l+1]
-    d = torch.cat([cos[1], sin[1, ..., :l]], dim=-1) @ table.flatten(1)
+    # Z(t) has cos(m t) on the diagonal and sin(m t) on the antidiagonal; it is applied, never formed. The turn about x
+    # is made transposed, as (J Z(-t)) J: then one matrix product serves all rotations.
+    d = torch.addcmul(cos[1].unsqueeze(-2) * J, sin[1].unsqueeze(-2), J.flip(-1)) @ J
     work = torch.promote_types(dtype, torch.float32)  # sums of many terms are behind us
-    d = d.to(work).unflatten(-1, (2 * l + 1, 2 * l + 1))  # [..., 2l+1, 2l+1], turn about x
-    cos, sin = cos.to(work), sin.to(work)
-    d = torch.addcmul(cos[0, ..., None] * d, sin[0, ..., None], d.flip(-2))
-    d = torch.addcmul(cos[2, ..., None, :] * d, sin[2, ..., None, :], d.flip(-1), value=-1)
+    d, cos, sin = d.to(work).mT, cos.to(work), sin.to(work)  # [..., 2l+1, 2l+1], turn about x
+    d = torch.addcmul(cos[0].unsqueeze(-1) * d, sin[0].unsqueeze(-1), d.flip(-2))
+    d = torch.addcmul(cos[2].unsqueeze(-2) * d, sin[2].unsqueeze(-2), d.flip(-1), value=-1)
     return d.to(dtype)
 
 
@@ -130,6 +128,7 @@ def so3_generators(
 
     Raises:
         IrrepsError: If ``l`` is not a degree.
+        DtypeError: If ``dtype`` is not a floating-point one.
 
     Example:
         >>> so3_generators(1)[2]  # about z: x goes to y
@@ -137,12 +136,13 @@ def so3_generators(
                 [ 1.,  0.,  0.],
                 [ 0.,  0.,  0.]])
     """
+    dtype = real_dtype("so3_generators", dtype)
     J = _half_turn(degree(l))
     about_y = np.diag(np.arange(l, -l - 1.0, -1.0))[:, ::-1]  # derivative of Z(t) at t = 0
     about_x = J @ about_y @ J
     about_z = about_x @ about_y - about_y @ about_x
     generators = np.stack([about_x, about_y, about_z]) + 0.0  # no -0.0
-    return torch.tensor(generators, dtype=dtype or torch.get_default_dtype(), device=device)
+    return torch.tensor(generators, dtype=dtype, device=device)
 
 
 def wigner_3j(
@@ -167,6 +167,7 @@ def wigner_3j(
 
     Raises:
         IrrepsError: If one is not a degree or the triangle rule forbids the three.
+        DtypeError: If ``dtype`` is not a floating-point one.
 
     Example:
         >>> (wigner_3j(1, 1, 0).squeeze() * 3**0.5).round()
@@ -174,14 +175,14 @@ def wigner_3j(
                 [0., 1., 0.],
                 [0., 0., 1.]])
     """
-    for l in (l1, l2, l3):
-        degree(l)
+    l1, l2, l3 = degree(l1), degree(l2), degree(l3)
+    dtype = real_dtype("wigner_3j", dtype)
     if not abs(l1 - l2) <= l3 <= l1 + l2:
         raise IrrepsError(
             f"wigner_3j({l1}, {l2}, {l3}) needs degrees that form a triangle: "
             f"{l1} x {l2} holds l3 = {abs(l1 - l2)}..{l1 + l2}; got l3 = {l3}."
         )
-    return torch.tensor(_rows_3j(l1, l2, l3), dtype=dtype or torch.get_default_dtype(), device=device)
+    return torch.tensor(_rows_3j(l1, l2, l3), dtype=dtype, device=device)
 
 
 # torch.compile does not follow the exact arithmetic behind a table: it takes what these two return as constants.
@@ -213,7 +214,7 @@ def table_3j(l1: int, l2: int, l3: int) -> np.ndarray:
     C = (real_basis(l1) @ symbols.reshape(2 * l1 + 1, -1)).reshape(symbols.shape)
     C = real_basis(l2) @ C @ real_basis(l3).T
     C = np.ascontiguousarray(((-1j) ** ((l1 + l2 + l3) % 4) * C).real)
-    C[np.abs(C) < 1e-15] = 0.0  # sums that cancel exactly; the smallest true entries at l = 30 are far above
+    C[np.abs(C) < 1e-15] = 0.0  # sums that cancel; true entries of degrees up to 30 are far above, beyond 30 most are
     C.flags.writeable = False
     return C
 
@@ -238,44 +239,33 @@ def _su2_3j(l1: int, m1: int, l2: int, m2: int, l3: int) -> float:
 def _half_turn(l: int) -> np.ndarray:
     r"""Return J, the matrix of the half turn that swaps x and y (and reverses z); symmetric, its own inverse.
 
-    In the usual letters of quantum mechanics, polar axis z, it is the half turn about y + z, which in Euler angles is
-    :math:`R_z(\pi/2) R_y(\pi/2) R_z(\pi/2)`; Wigner's d at a right angle is an integer sum over powers of 2.
+    Up to signs its entries are those of Wigner's d at a right angle, times sqrt(2) for each order that is not 0. With
+    a given order of one index, either the sine or the cosine of an order of the other is met, never both.
     """
-    d = np.zeros((2 * l + 1, 2 * l + 1))
-    for m in range(l + 1):
-        for n in range(-m, m + 1):
-            sign = (-1) ** (m - n)
-            d[l + m, l + n] = d[l - n, l - m] = entry = _wigner_d_at_right_angle(l, m, n)
-            d[l + n, l + m] = d[l - m, l - n] = sign * entry
-    J = _half_turn_in_real_basis(l, d)
+    J = np.zeros((2 * l + 1, 2 * l + 1))
+    norm = [math.factorial(l + m) * math.factorial(l - m) for m in range(l + 1)]
+    for n, coefficients in enumerate(_expansions(l)):
+        for m in range(n, l + 1):
+            total = coefficients[l - m]
+            square = (total * total * norm[m] << (m > 0) + (n > 0)) / (norm[n] << 2 * l)  # of integers, rounded once
+            sign = (-1) ** ((m + n) // 2 + (m + n) * (l + m) + (total < 0))
+            i, j = l + m * (-1) ** (l + n), l + n * (-1) ** (l + m)
+            J[i, j] = J[j, i] = sign * math.sqrt(square)
+    J += 0.0  # no -0.0
     J.flags.writeable = False
     return J
 
 
-def _half_turn_in_real_basis(l: int, d: np.ndarray) -> np.ndarray:
-    r"""Return J, given ``_wigner_d_at_right_angle``: the phases :math:`(-i)^{m+n}` become signs and zeros.
+def _expansions(l: int) -> Iterator[list[int]]:
+    r"""Yield the coefficients of 1, x, ..., x^(l-n) in :math:`(1 - x)^{l+n} (1 + x)^{l-n}` for n = 0 ... l.
 
-    For orders k, j >= 0 with k + j even cosines go to cosines and sines to sines, else to each other.
+    That of x^(l-m) is Wigner's d^l_{mn} at a right angle, but for its norm and sign.
     """
-    k = np.arange(l + 1)
-    total = k[:, None] + k
-    phase, even = (-1.0) ** (total // 2), total % 2 == 0
-    cosine = (d[l:, l:] + d[l:, l::-1]) * np.where(np.outer(k, k) == 0, phase / 2, phase)
-    sine = (d[l:, l:] - d[l:, l::-1]) * phase
-    J = np.zeros_like(d)
-    J[l:, l:] = np.where(even, cosine, 0.0)
-    J[:l, :l] = np.where(even, sine, 0.0)[:0:-1, :0:-1]
-    J[l::-1, l:] -= np.where(even, 0.0, cosine)
-    J[l:, l::-1] -= np.where(even, 0.0, cosine).T
-    return J
-
-
-def _wigner_d_at_right_angle(l: int, m: int, n: int) -> float:
-    """Return an entry of Wigner's d, times sqrt(2) if just one order is 0, in integers up to one root; m >= n."""
-    comb, f = math.comb, math.factorial
-    total = sum((-1) ** s * comb(l + n, s) * comb(l - n, l - m - s) for s in range(min(l + n, l - m) + 1))
-    above = total * total * f(l + m) * f(l - m) * (2 if (m == 0) != (n == 0) else 1)
-    return math.copysign(math.sqrt(above / (f(l + n) * f(l - n) * 4**l)), (-1) ** (m - n) * total)
+    row = [(-1) ** (k // 2) * math.comb(l, k // 2) if k % 2 == 0 else 0 for k in range(l + 1)]  # of (1 - x^2)^l
+    for _ in range(l + 1):
+        yield row
+        steps = (b - a for a, b in pairwise([0, *row[:-1]]))  # times 1 - x, then divided by 1 + x
+        row = list(accumulate(steps, lambda last, step: step - last))
 
 
 def turns_about_x(l: int, angles: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from irrepnet.ops._register import BatchRule, Joint, Op, register
+from irrepnet.ops._register import BatchRule, Joint, Op, leading, register
 
 __all__ = ["fused_convolve"]
 
@@ -198,14 +198,14 @@ def _graphwise(count: int, rows: str) -> Any:
             features, (src, by_dst, dst_ptr), constants = args[:count], args[count : count + 3], args[count + 3 :]
             if any(isinstance(dim, int) for dim in in_dims[count:]):
                 raise RuntimeError("convolve can be mapped over features and weights, not over edges or tables")
-            edges = src.shape[0]
+            edges, x = src.shape[0], leading(features[count - 3], in_dims[count - 3], batch)
+            size = {"x": x.shape[1], "y": edges, "w": edges, "g": dst_ptr.shape[0] - 1}
             moved: list[Any] = [
                 _flattened(f, dim, batch, edges) for f, dim in zip(features, in_dims[:count], strict=True)
             ]
-            sources = moved[count - 3].shape[0] // batch
             step = torch.arange(batch, device=src.device).unsqueeze(1)
             order = (
-                (src + step * sources).flatten(),
+                (src + step * size["x"]).flatten(),
                 (by_dst + step * edges).flatten(),
                 torch.cat([(dst_ptr[:-1] + step * edges).flatten(), dst_ptr[-1:] * batch]),
             )
@@ -213,7 +213,7 @@ def _graphwise(count: int, rows: str) -> Any:
             several = isinstance(outputs, tuple)
             shared = features[count - 1] is not None and _ndim(features[count - 1], in_dims[count - 1]) == 1
             found = tuple(
-                _unflattened(out, batch, shared and letter == "w")
+                _unflattened(out, batch, size[letter], shared and letter == "w")
                 for out, letter in zip(outputs if several else (outputs,), rows, strict=True)
             )
             return (found, (0,) * len(found)) if several else (found[0], 0)
@@ -231,16 +231,16 @@ def _flattened(value: Maybe, dim: int | None, batch: int, edges: int) -> Maybe:
     """Return features with the rows of all graphs, one graph after another; weights of all edges become one a row."""
     if value is None:
         return None
-    value = value.expand(batch, *value.shape) if dim is None else value.movedim(dim, 0)
+    value = leading(value, dim, batch)
     if value.ndim == 2:
         value = value.unsqueeze(1).expand(batch, edges, value.shape[-1])
     return value.flatten(0, 1)
 
 
-def _unflattened(out: Tensor, batch: int, sum_edges: bool) -> Tensor:
+def _unflattened(out: Tensor, batch: int, size: int, sum_edges: bool) -> Tensor:
     if out.ndim == 1:  # not needed
         return out.expand(batch, 0)
-    out = out.unflatten(0, (batch, -1)) if out.shape[0] else out.new_zeros(batch, 0, out.shape[1])
+    out = out.unflatten(0, (batch, size))
     return out.sum(1) if sum_edges else out
 
 

@@ -24,7 +24,7 @@ from torch.autograd import forward_ad
 from irrepnet.ops._autocast import autocasting
 from irrepnet.ops._backend import library_status, transforming
 
-__all__ = ["Derivative", "Joint", "Op", "register", "rowwise"]
+__all__ = ["Derivative", "Joint", "Op", "leading", "register", "rowwise"]
 
 Op = Callable[..., Any]  # returns a tensor or a tuple of tensors
 BatchRule = Callable[..., tuple[Any, Any]]
@@ -204,15 +204,17 @@ def _autocast(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(value.float() if isinstance(value, Tensor) and value.dtype in half else value for value in args)
 
 
+def leading(value: Any, dim: int | None, batch: int) -> Any:
+    """Return an argument with the axis that vmap maps over in front; all that is no tensor as it is."""
+    if not isinstance(value, Tensor):
+        return value
+    return value.expand(batch, *value.shape) if dim is None else value.movedim(dim, 0)
+
+
 def rowwise(call: Op) -> BatchRule:
     """Return the vmap rule of an op whose tensors all share their leading axes: a batch is one more of these."""
 
-    def rule(batch_size: int, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
-        def lead(value: Any, dim: int | None) -> Any:
-            if not isinstance(value, Tensor):
-                return value
-            return value.expand(batch_size, *value.shape) if dim is None else value.movedim(dim, 0)
-
-        return call(*(lead(value, dim) for value, dim in zip(args, in_dims, strict=True))), 0
+    def rule(batch: int, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
+        return call(*(leading(value, dim, batch) for value, dim in zip(args, in_dims, strict=True))), 0
 
     return rule

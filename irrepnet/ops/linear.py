@@ -12,7 +12,7 @@ from torch import Tensor
 from irrepnet.errors import DtypeError, ShapeError
 from irrepnet.ops._autocast import autocasting, without_autocast
 from irrepnet.ops._backend import choose
-from irrepnet.ops._register import BatchRule, Derivative, Op, register
+from irrepnet.ops._register import BatchRule, Derivative, Op, leading, register
 from irrepnet.ops.blocks import Block
 from irrepnet.ops.reference import linear as reference
 
@@ -179,7 +179,7 @@ def _batched(call: Op) -> BatchRule:
 
     def rule(batch: int, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
         *tensors, plan, scales, last = args
-        x, other, species = (_leading(t, dim, batch) for t, dim in zip(tensors, in_dims[:3], strict=True))
+        x, other, species = (leading(t, dim, batch) for t, dim in zip(tensors, in_dims[:3], strict=True))
         summed = call is _gradient_to_weights
         if not summed and in_dims[1] is None:
             if species is None and tensors[1].shape[0] != 1:
@@ -193,15 +193,9 @@ def _batched(call: Op) -> BatchRule:
             species = (species + sets * torch.arange(batch, device=x.device).unsqueeze(1)).flatten()
             last = batch * sets if summed else last
             out = call(x.flatten(0, 1), other.flatten(0, 1), species, plan, scales, last)
-        return out.unflatten(0, (batch, -1)) if out.shape[0] else out.new_empty(batch, 0, out.shape[1]), 0
+        return out.unflatten(0, (batch, args[-1] if summed else x.shape[1])), 0
 
     return rule
-
-
-def _leading(tensor: Tensor | None, dim: int | None, batch: int) -> Any:
-    if tensor is None:
-        return None
-    return tensor.expand(batch, *tensor.shape) if dim is None else tensor.movedim(dim, 0)
 
 
 _linear: Op = register(

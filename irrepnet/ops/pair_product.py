@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from irrepnet.ops._register import BatchRule, Derivative, Op, register
+from irrepnet.ops._register import BatchRule, Derivative, Op, leading, register
 from irrepnet.ops.blocks import Block
 
 __all__ = ["PairPath", "PairPlan", "pair_product"]
@@ -110,23 +110,21 @@ def _fake(*args: Any) -> Tensor:
 
 
 def _batched(call: Op) -> BatchRule:
-    """Return the vmap rule: a batch is more rows, and more sets of weights."""
+    """Return the vmap rule: a batch is more rows, and more sets of weights unless all its members share one."""
 
     def rule(batch: int, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Tensor, int]:
         if in_dims[4] is not None:
             raise RuntimeError("tensor_product can be mapped over features and weights, not over tables")
-        flat = [_flattened(tensor, dim, batch) for tensor, dim in zip(args[:4], in_dims[:4], strict=True)]
-        *constants, sets = args[4:]
-        out = call(*flat, *constants, batch * sets)
-        return out.unflatten(0, (batch, -1)) if out.shape[0] else out.new_empty(batch, 0, out.shape[1]), 0
+        weights, (tables, plan, slot, sets) = args[2], args[4:]
+        given = [leading(tensor, dim, batch) for tensor, dim in zip(args[:4], in_dims[:4], strict=True)]
+        rows = next(tensor.shape[1] for k, tensor in enumerate(given) if tensor is not None and k != 2)
+        flat = [None if tensor is None else tensor.flatten(0, 1) for tensor in given]
+        if weights is not None and in_dims[2] is None and weights.shape[0] == 1:
+            flat[2] = weights
+        out = call(*flat, tables, plan, slot, batch * sets)
+        return out.unflatten(0, (batch, sets if slot == 2 else rows)), 0
 
     return rule
-
-
-def _flattened(tensor: Tensor | None, dim: int | None, batch: int) -> Tensor | None:
-    if tensor is None:
-        return None
-    return (tensor.expand(batch, *tensor.shape) if dim is None else tensor.movedim(dim, 0)).flatten(0, 1)
 
 
 _pair_product: Op = register(

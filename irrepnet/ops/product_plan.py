@@ -15,6 +15,7 @@ from torch import Tensor
 
 from irrepnet.errors import ShapeError, did_you_mean
 from irrepnet.ops.blocks import Block
+from irrepnet.ops.product_modes import PRODUCT_MODES
 from irrepnet.ops.product_stages import ProductStage, product_stages
 
 __all__ = ["ChannelwiseGroup", "Coupling", "ProductPath", "ProductPlan"]
@@ -101,22 +102,10 @@ class ProductPath(NamedTuple):
         Raises:
             ShapeError: If there is no such mode.
         """
-        u, v, w = self.in1.mul, self.in2.mul, self.out.mul
-        pairs = u * (u - 1) // 2
-        shapes: dict[str, tuple[int, ...]] = {
-            "uvw": (u, v, w),
-            "uvu": (u, v),
-            "uvv": (u, v),
-            "uuw": (u, w),
-            "uuu": (u,),
-            "uvuv": (u, v),
-            "uvu<v": (pairs,),
-            "u<vw": (pairs, w),
-        }
-        if self.mode not in shapes:
-            hint = did_you_mean(str(self.mode), shapes)
-            raise ShapeError(f"a path needs a mode of {', '.join(shapes)}; got {self.mode!r}.{hint}")
-        return shapes[self.mode]
+        if self.mode not in PRODUCT_MODES:
+            hint = did_you_mean(str(self.mode), PRODUCT_MODES)
+            raise ShapeError(f"a path needs a mode of {', '.join(PRODUCT_MODES)}; got {self.mode!r}.{hint}")
+        return PRODUCT_MODES[self.mode].weight_shape(self.in1.mul, self.in2.mul, self.out.mul)
 
     @property
     def channelwise(self) -> bool:
@@ -170,8 +159,8 @@ class ProductPlan:
         mixes: Whether weights of a path mix pairs of channels (``uvw``, ``uuw``, ``u<vw``).
 
     Raises:
-        ShapeError: If a block does not fit, a mode is unknown or its weights have another shape, weights leave gaps,
-            or two blocks overlap without being the same.
+        ShapeError: If a block does not fit, a mode is unknown, multiplicities do not go with it or its weights have
+            another shape, weights leave gaps, or two blocks overlap without being the same.
 
     Example:
         >>> one, vector = Block(0, 8, 1), Block(0, 1, 3)
@@ -220,13 +209,17 @@ class ProductPlan:
             if all(path.channelwise for path in walked)
             else None,
             "stages": product_stages(self.paths, (self.dim1, self.dim2, self.dim_out), self.weight_numel, starts),
-            "mixes": any(path.mode in ("uvw", "uuw", "u<vw") for path in walked),
+            "mixes": any(PRODUCT_MODES[path.mode].mixes_pairs for path in walked),
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)  # the dataclass is frozen
 
     def _check(self, number: int, path: ProductPath) -> None:
-        if path.mode in ("uvw", "u<vw") and path.weight_offset is None:
+        weight_shape = path.needed_weight_shape  # names an unknown mode, with weights and without
+        mode, muls = PRODUCT_MODES[path.mode], (path.in1.mul, path.in2.mul, path.out.mul)
+        if not mode.fits(*muls):
+            raise ShapeError(f"path {number} of mode {path.mode!r} needs {mode.rule}; got {muls}.")
+        if path.weight_offset is None and mode.needs_weights(path.out.mul):
             raise ShapeError(f"path {number} needs weights for its mode {path.mode!r}; got none.")
         dims = (path.in1.dim, path.in2.dim, path.out.dim)
         if self.couplings[path.coupling].dims != dims:
@@ -236,7 +229,6 @@ class ProductPlan:
             block = getattr(path, name)
             if block.offset < 0 or block.end > dim:
                 raise ShapeError(f"path {number} needs {name} within {dim} columns; got {block}.")
-        weight_shape = path.needed_weight_shape  # names an unknown mode, with weights and without
         if path.weight_offset is not None and path.weight_shape != weight_shape:
             raise ShapeError(
                 f"path {number} of mode {path.mode!r} needs weight_shape {weight_shape}; got {path.weight_shape}."

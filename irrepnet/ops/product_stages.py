@@ -12,31 +12,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from irrepnet.ops.blocks import Block
 from irrepnet.ops.linear import LinearPath, LinearPlan
 from irrepnet.ops.pair_product import PairPath, PairPlan
+from irrepnet.ops.product_modes import PRODUCT_MODES
 
 if TYPE_CHECKING:
     from irrepnet.ops.product_plan import ProductPath
 
 __all__ = ["ProductStage", "product_stages"]
-
-
-class _Mode(NamedTuple):
-    """How a mode is made: which input is mixed first, how channels meet then, whether weights mix the pairs."""
-
-    mixed: str
-    meeting: str
-    mixes_pairs: bool
-
-
-_MODES = {
-    "uuu": _Mode("", "same", False),
-    "uvuv": _Mode("", "all", False),
-    "uvu<v": _Mode("", "ascending", False),
-    "uvu": _Mode("y", "same", False),
-    "uvv": _Mode("x", "same", False),
-    "uuw": _Mode("", "same", True),
-    "uvw": _Mode("", "all", True),
-    "u<vw": _Mode("", "ascending", True),
-}
 
 
 class ProductStage(NamedTuple):
@@ -74,7 +55,7 @@ def product_stages(
     """
     kinds: dict[tuple[str, bool, bool], list[tuple[ProductPath, int]]] = {}
     for path, begin in zip(paths, constants, strict=True):
-        mode, weighted = _MODES[path.mode], path.weight_offset is not None
+        mode, weighted = PRODUCT_MODES[path.mode], path.weight_offset is not None
         if _pairs(path) and path.out.mul:
             kinds.setdefault((mode.mixed, weighted, mode.mixes_pairs and not weighted), []).append((path, begin))
     return tuple(
@@ -86,7 +67,7 @@ def product_stages(
 def _pairs(path: ProductPath) -> int:
     """Return how many pairs of channels meet, before any mixing."""
     u, v = path.in1.mul, path.in2.mul
-    mode = _MODES[path.mode]
+    mode = PRODUCT_MODES[path.mode]
     if mode.meeting == "ascending":
         return u * (u - 1) // 2
     return min(u, v) if mode.meeting == "same" and not mode.mixed else u * v
@@ -100,7 +81,7 @@ def _stage(
     pairs: list[PairPath] = []
     end = ones = 0
     for path, begin in members:
-        mode, x, y, weights = _MODES[path.mode], path.in1, path.in2, path.weight_offset
+        mode, x, y, weights = PRODUCT_MODES[path.mode], path.in1, path.in2, path.weight_offset
         if weight_numel is None and (mixed or mode.mixes_pairs):
             weights, ones = ones, ones + _pairs(path)  # one number each: uuw without weights has a single channel out
         if mixed == "x":

@@ -100,8 +100,8 @@ def fused_product(x: Tensor, y: Tensor, weights: Tensor | None, plan: ProductPla
     if plan.panel_paths is not None and not (plan.mixes and shared and x.device.type == "cpu"):
         return _as_edges(x, y, weights, plan, tables)
     sets = weights.unsqueeze(0) if weights is not None and shared else weights
-    first, *others = (_multiply(x, y, sets, stage, tables) for stage in plan.stages)
-    return sum(others, first)
+    terms = [_multiply(x, y, sets, stage, tables) for stage in plan.stages]
+    return sum(terms[1:], terms[0]) if terms else x.new_zeros(x.shape[0], plan.dim_out)
 
 
 def _as_edges(x: Tensor, y: Tensor, weights: Tensor | None, plan: ProductPlan, tables: Tensor) -> Tensor:

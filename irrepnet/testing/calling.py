@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,7 +13,17 @@ from torch import Tensor, nn
 from irrepnet.errors import ConfigError, ShapeError
 from irrepnet.testing.signature import Kind
 
-__all__ = ["LEAST_RMS", "call", "check_inputs", "check_tensor", "draw_inputs", "module_of", "name_of", "rms"]
+__all__ = [
+    "LEAST_RMS",
+    "call",
+    "check_inputs",
+    "check_tensor",
+    "cuda_devices",
+    "draw_inputs",
+    "module_of",
+    "name_of",
+    "rms",
+]
 
 LEAST_RMS = 1e-6
 NUM_ROWS = 5
@@ -38,8 +50,10 @@ def draw_inputs(
     return out
 
 
-def check_inputs(inputs: Sequence[Any], laws: Sequence[Kind]) -> list[Any]:
-    """Return given arguments without gradients, after a look at their shapes."""
+def check_inputs(inputs: Sequence[Any], laws: Sequence[Kind], dtype: torch.dtype | None) -> list[Any]:
+    """Return given arguments without gradients, after a look at their shapes; they bring their dtype."""
+    if dtype is not None:
+        raise ConfigError(f"dtype={dtype} is for random arguments; got inputs too. Cast the inputs, or leave one out.")
     if len(inputs) != len(laws):
         raise ShapeError(f"irreps_in declares {len(laws)} arguments; inputs holds {len(inputs)}.")
     for i, (x, law) in enumerate(zip(inputs, laws, strict=True)):
@@ -61,17 +75,32 @@ def call(f: Callable[..., Any], inputs: Sequence[Any]) -> list[Any]:
 
     Gradients stay enabled: a function may differentiate inside.
     """
-    module = module_of(f)
-    buffers = [] if module is None else list(module.buffers())
-    before = [buffer.clone() for buffer in buffers]
-    devices = {t.device.index or 0 for t in inputs if isinstance(t, Tensor) and t.is_cuda}
-    with torch.random.fork_rng(devices=sorted(devices)):
+    with torch.random.fork_rng(devices=cuda_devices(inputs)), _buffers_put_back(module_of(f)):
         output = f(*(x.clone() if isinstance(x, Tensor) else x for x in inputs))
-    with torch.no_grad():
-        for buffer, value in zip(buffers, before, strict=True):
-            buffer.copy_(value)
     outputs = output if isinstance(output, (tuple, list)) else [output]
     return [y.detach() if isinstance(y, Tensor) else y for y in outputs]
+
+
+def cuda_devices(inputs: Sequence[Any]) -> list[int]:
+    """Return the numbers of the GPUs on which arguments lie: those whose random state matters."""
+    return sorted({x.device.index or 0 for x in inputs if isinstance(x, Tensor) and x.is_cuda})
+
+
+@contextmanager
+def _buffers_put_back(module: nn.Module | None) -> Iterator[None]:
+    """Give a module its buffers back in the end, the same tensors with the same values, also after an error."""
+    before = [] if module is None else [(part, dict(part._buffers.items())) for part in module.modules()]
+    values = {buffer: buffer.clone() for _, buffers in before for buffer in buffers.values() if buffer is not None}
+    try:
+        yield
+    finally:
+        for part, buffers in before:
+            for name in part._buffers.keys() - buffers.keys():
+                del part._buffers[name]
+            part._buffers.update({k: b for k, b in buffers.items() if part._buffers.get(k) is not b})
+        with torch.no_grad():
+            for buffer, value in values.items():
+                buffer.copy_(value)
 
 
 def module_of(f: Callable[..., Any]) -> nn.Module | None:
@@ -86,5 +115,8 @@ def name_of(f: Callable[..., Any]) -> str:
 
 
 def rms(y: Tensor) -> float:
-    """Return the root mean square, 0 for a tensor without elements."""
-    return y.double().square().mean().sqrt().item() if y.numel() else 0.0
+    """Return the root mean square, 0 for a tensor without elements; squares that overflow do no harm."""
+    largest = y.abs().max().item() if y.numel() else 0.0
+    if largest == 0 or not math.isfinite(largest):
+        return largest
+    return largest * (y.double() / largest).square().mean().sqrt().item()

@@ -18,6 +18,7 @@ from irrepnet.testing.transforms import Transform, draw_transforms
 __all__ = ["assert_equivariant", "equivariance_error"]
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
+SMALLEST_PART = 1e-2  # of the whole output; times the tolerance in float32 it is 8 units of rounding
 
 
 def assert_equivariant(  # noqa: PLR0913 a test names the few options it needs
@@ -36,9 +37,12 @@ def assert_equivariant(  # noqa: PLR0913 a test names the few options it needs
 ) -> None:
     r"""Raise ``AssertionError`` unless ``f(g x) = g f(x)`` for random transformations ``g``.
 
-    .. math:: \text{error} = \frac{\max |f(g x) - g f(x)|}{\max(1, \operatorname{rms} f(x))} \le \text{tol}
+    .. math:: \text{error} = \frac{\max |f(g x) - g f(x)|}{u} \le \text{tol}, \qquad
+        u = \max\Bigl(\operatorname{rms} y, \tfrac{1}{100} \operatorname{rms} f(x), 10^{-6}\Bigr)
 
-    A function that returns zeros fails too: it commutes with everything, which proves nothing.
+    Each entry y of the irreps is measured by its own size, so a fault in a small one does not hide behind a large one.
+    What is less than a hundredth of the whole output is measured by that: its rounding may come from there. A function
+    that returns zeros fails too: it commutes with everything, which proves nothing.
 
     Args:
         f: A function or module that takes tensors by position and returns a tensor or a tuple of tensors.
@@ -59,9 +63,10 @@ def assert_equivariant(  # noqa: PLR0913 a test names the few options it needs
         dtype: Of the random arguments. By default that of the module's parameters; float64 for a function.
 
     Raises:
-        AssertionError: If an error exceeds ``tol`` or is not finite, or an output is zero (rms below 1e-6); it names
-            the kind of transformation, the output, its irreps, the error and the tolerance.
-        ConfigError: If the declarations do not fit together.
+        AssertionError: If an error exceeds ``tol``, a value is not finite, or an output is zero (rms below 1e-6); it
+            names the kind of transformation, the output, its irreps, the error and the tolerance.
+        ConfigError: If the declarations do not fit together, ``trials`` is no integer >= 1, a permutation has fewer
+            than two rows to exchange, or both ``inputs`` and ``dtype`` are given.
         ShapeError: If ``f`` returns another number or other shapes of outputs than declared, or ``inputs`` do not fit.
         DtypeError: If ``tol`` is None and there is no default for the dtype.
         IrrepsError: If irreps cannot be read.
@@ -133,9 +138,9 @@ def equivariance_error(  # noqa: PLR0913 as assert_equivariant
         (True, True)
     """
     signature = read_signature(irreps_in, irreps_out, translation, permutation)
-    if trials < 1:
+    if not isinstance(trials, int) or trials < 1:
         raise ConfigError(f"trials needs an integer >= 1; got {trials}.")
-    given = None if inputs is None else check_inputs(inputs, signature.inputs)
+    given = None if inputs is None else check_inputs(inputs, signature.inputs, dtype)
     random = torch.Generator().manual_seed(seed)
     entries: dict[tuple[int, int], EntryErrors] = {}
     least_rms, dtypes = math.inf, set[torch.dtype]()
@@ -172,7 +177,7 @@ def _compared(outputs: Sequence[Any], signature: Signature) -> list[tuple[int, A
 def _differences(
     found: Sequence[Tensor], y: Sequence[Tensor], g: Transform, kind: str, signature: Signature
 ) -> dict[tuple[int, int], EntryErrors]:
-    """Return the greatest difference between ``f(g x)`` and ``g f(x)`` in each entry, in units of max(1, rms)."""
+    """Return the greatest difference between ``f(g x)`` and ``g f(x)`` in each entry, in units of its size."""
     out = {}
     for i, value, law in _compared(y, signature):
         assert law.irreps is not None
@@ -183,12 +188,15 @@ def _differences(
                 f"{list(found[i].shape)} after. Compare what keeps its shape."
             )
         difference = (found[i].double() - needed).abs().reshape(-1, needed.shape[-1])  # [rows, dim]
-        columns = difference.nan_to_num(nan=math.inf).amax(0) if len(difference) else needed.new_zeros(needed.shape[-1])
+        columns = difference.amax(0) if len(difference) else needed.new_zeros(needed.shape[-1])  # NaN stays NaN
+        least = max(LEAST_RMS, SMALLEST_PART * rms(value), SMALLEST_PART * rms(needed))
         for k, (entry, s) in enumerate(zip(law.irreps, law.irreps.slices(), strict=True)):
             if s.start < s.stop:
-                error = columns[s].max().item() / max(1.0, rms(value))
+                size = rms(value[..., s])
+                # Points that lie around the origin are small; moved away from it, they round as what they are then.
+                error = columns[s].max().item() / max(size, rms(needed[..., s]), least)
                 errors = {kind: error if math.isfinite(error) else math.inf}
-                out[i, k] = EntryErrors(i, str(entry), str(law), rms(value[..., s]), errors)
+                out[i, k] = EntryErrors(i, str(entry), str(law), size, errors)
     return out
 
 

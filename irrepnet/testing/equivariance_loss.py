@@ -10,7 +10,7 @@ from torch import Tensor
 
 from irrepnet.errors import ConfigError, ShapeError
 from irrepnet.o3.irreps import Irreps
-from irrepnet.testing.calling import check_tensor, name_of
+from irrepnet.testing.calling import check_tensor, cuda_devices, name_of
 from irrepnet.testing.group import draw_elements, read_group
 from irrepnet.testing.signature import Kind, read_kinds
 
@@ -35,7 +35,8 @@ def equivariance_loss(
 
     The squares are summed over all rows, so that ``f`` may mix rows, as a graph network does; one element turns all
     rows alike. Of several outputs the mean is taken. An equivariant function has L = 0 up to rounding; one whose value
-    after a rotation has nothing to do with the value before it has L = 2 on average.
+    after a rotation has nothing to do with the value before it has L = 2 on average. ``f`` is given copies, and
+    finds the same random state at each call, so that dropout drops the same.
 
     Args:
         f: A function or module that takes tensors by position and returns a tensor or a tuple of tensors.
@@ -49,10 +50,11 @@ def equivariance_loss(
         generator: Source of the group elements; torch's global one by default.
 
     Returns:
-        A scalar tensor >= 0, with gradients to the parameters of ``f`` and to ``inputs``.
+        A scalar tensor >= 0, of the dtype of the outputs but float32 at least, with gradients to the parameters of
+            ``f`` and to ``inputs``.
 
     Raises:
-        ConfigError: If the group is unknown, ``num_elements`` < 1, or no output is compared.
+        ConfigError: If the group is unknown, ``num_elements`` is no integer >= 1, or no output is compared.
         ShapeError: If arguments or outputs are not as many or not as wide as declared, or ``group`` is not [G, 3, 3].
         DataError: If the matrices of the group are not orthogonal.
         IrrepsError: If irreps cannot be read.
@@ -65,22 +67,34 @@ def equivariance_loss(
         (tensor(True), tensor(True))
     """
     laws_in, laws_out = read_kinds(irreps_in), read_kinds(irreps_out)
-    if num_elements < 1:
+    if not isinstance(num_elements, int) or num_elements < 1:
         raise ConfigError(f"num_elements needs an integer >= 1; got {num_elements}.")
     if all(law.irreps is None for law in laws_out):
         raise ConfigError(f"irreps_out needs an output to compare; got {irreps_out!r}.")
     x = _checked("inputs", inputs, laws_in)
-    y = _checked(f"outputs of {name_of(f)}", f(*x), laws_out)
     compared = [i for i, law in enumerate(laws_out) if law.irreps is not None]
     elements = draw_elements(read_group(group), num_elements, generator)
     kinds = {law.irreps for law in (*laws_in, *laws_out) if law.irreps is not None}
     matrices = {irreps: irreps.D_from_matrix(elements) for irreps in kinds}  # [num_elements, dim, dim] each
+    found = []
+    for k in range(num_elements):
+        with torch.random.fork_rng(devices=cuda_devices(x)):
+            found.append(_called(f, _act(matrices, k, x, laws_in), laws_out))
+    y = _called(f, x, laws_out)  # the last, so that the random state moves on as by one call
     terms = []
     for k in range(num_elements):
-        found = _checked(f"outputs of {name_of(f)}", f(*_act(matrices, k, x, laws_in)), laws_out)
         needed = _act(matrices, k, y, laws_out)
-        terms += [(found[i] - needed[i]).square().sum() / (y[i].square().sum() + eps) for i in compared]
+        terms += [(found[k][i] - needed[i]).square().sum() / (y[i].square().sum() + eps) for i in compared]
     return torch.stack(terms).mean()
+
+
+def _called(f: Callable[..., Any], x: Sequence[Any], laws: Sequence[Kind]) -> list[Any]:
+    """Call ``f`` on copies; return its outputs with digits enough to sum squares."""
+    outputs = f(*(value.clone() if isinstance(value, Tensor) else value for value in x))
+    return [
+        y if law.irreps is None else y.to(torch.promote_types(y.dtype, torch.float32))
+        for y, law in zip(_checked(f"outputs of {name_of(f)}", outputs, laws), laws, strict=True)
+    ]
 
 
 def _checked(name: str, values: Any, laws: Sequence[Kind]) -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from statistics import NormalDist
 from typing import Any, NamedTuple
 
 import torch
@@ -18,6 +19,7 @@ __all__ = ["assert_normalized"]
 
 NORMALIZATIONS = ("component", "norm")
 NUM_STANDARD_ERRORS = 5.0  # a normal variable is further off less than once in a million times
+NUM_ROUNDINGS = 16  # what a right function may be off where chance is nothing: vectors that all have the same length
 COARSEST = 0.5
 FEWEST_TRIALS = 30
 NUM_ROWS = 64
@@ -38,12 +40,15 @@ def assert_normalized(  # noqa: PLR0913 a test names the few options it needs
 ) -> None:
     r"""Raise ``AssertionError`` unless normal features of variance 1 go in and features of variance 1 come out.
 
-    In each trial the weights and the inputs are drawn anew from N(0, 1), and the mean square of each entry of the
-    irreps of the output is taken. Over the trials it has a mean and a standard error :math:`s`, and must keep
+    In each trial the weights and the inputs are drawn anew from N(0, 1), and the mean square of each column of the
+    output is taken. Over the trials it has a mean and a standard error :math:`s`. Each entry of the irreps, the mean of
+    its columns, must keep
 
     .. math:: |\operatorname{mean} - \text{variance}| \le \text{tol} + 5 s, \qquad s \propto 1 / \sqrt{\text{trials}}
 
-    so that a layer that is right does not fail by chance, and more trials make a sharper test.
+    so that a layer that is right does not fail by chance, and more trials make a sharper test. Then each column must
+    keep it too, with as many :math:`s` as make chance no likelier for all columns together: a channel or a component
+    that is too large does not make up for one that is too small. Rounding is allowed for, 16 units of it.
 
     Args:
         f: A function or module that takes tensors by position and returns a tensor or a tuple of tensors.
@@ -61,9 +66,9 @@ def assert_normalized(  # noqa: PLR0913 a test names the few options it needs
         dtype: Of the random arguments. By default that of the module's parameters; float64 for a function.
 
     Raises:
-        AssertionError: If a variance is off; it names the output, the entry and what was measured.
-        ConfigError: If ``normalization`` is unknown, ``trials`` < 30, nothing is to be measured, or the trials are too
-            few to tell a variance of 1 from one of 1.5.
+        AssertionError: If a variance is off; it names the output, the entry or the column, and what was measured.
+        ConfigError: If ``normalization`` is unknown, ``trials`` is no integer >= 30, nothing is to be measured, both
+            ``inputs`` and ``dtype`` are given, or the trials are too few to tell a variance of 1 from one of 1.5.
         ShapeError: If ``f`` returns another number or other shapes of outputs than declared, or ``inputs`` do not fit.
         IrrepsError: If irreps cannot be read.
 
@@ -78,9 +83,10 @@ def assert_normalized(  # noqa: PLR0913 a test names the few options it needs
     __tracebackhide__ = True  # pytest then shows the line of the test
     laws_in, laws_out = read_kinds(irreps_in), read_kinds(irreps_out)
     _check_options(normalization, trials, irreps_out, laws_out)
-    given = None if inputs is None else check_inputs(inputs, laws_in)
+    given = None if inputs is None else check_inputs(inputs, laws_in, dtype)
     random = torch.Generator().manual_seed(seed)
-    measured: list[list[float]] = []
+    measured: list[Tensor] = []
+    rounding = 0.0
     with _drawn(_weights(f, weights), random) as draw_weights:
         for _ in range(trials):
             draw_weights()
@@ -90,15 +96,17 @@ def assert_normalized(  # noqa: PLR0913 a test names the few options it needs
                 x = _like(given, laws_in, random)
             if normalization == "norm":
                 x = [_scaled(v, law) for v, law in zip(x, laws_in, strict=True)]
-            measured.append(_mean_squares(name_of(f), call(f, x), laws_out))
-    _compare(name_of(f), _places(laws_out, normalization), torch.tensor(measured, dtype=torch.float64), tol)
+            outputs = _measured(name_of(f), call(f, x), laws_out)
+            measured.append(torch.cat([y.double().square().flatten(0, -2).mean(0).cpu() for y in outputs]))
+            rounding = NUM_ROUNDINGS * max(torch.finfo(y.dtype).eps for y in outputs)
+    _compare(name_of(f), _places(laws_out, normalization), torch.stack(measured), tol, rounding)
 
 
 def _check_options(normalization: str, trials: int, irreps_out: Any, laws_out: Sequence[Kind]) -> None:
     if normalization not in NORMALIZATIONS:
         near = did_you_mean(normalization, NORMALIZATIONS)
         raise ConfigError(f"normalization needs 'component' or 'norm'; got {normalization!r}.{near}")
-    if trials < FEWEST_TRIALS:
+    if not isinstance(trials, int) or trials < FEWEST_TRIALS:
         raise ConfigError(
             f"trials needs an integer >= {FEWEST_TRIALS}: chance is judged by their spread; got {trials}."
         )
@@ -146,57 +154,79 @@ def _scaled(x: Any, law: Kind) -> Any:
     if law.irreps is None:
         return x
     scale = [ir.dim**-0.5 for mul, ir in law.irreps for _ in range(mul * ir.dim)]
-    return x * torch.tensor(scale).to(x)
+    return x * torch.tensor(scale, dtype=torch.float64, device="cpu").to(x)
 
 
 class _Place(NamedTuple):
     text: str
     variance: float
+    columns: slice  # of all outputs together
 
 
 def _places(laws: Sequence[Kind], normalization: str) -> list[_Place]:
     """Return the entries that are measured, and the variance that they need."""
-    return [
-        _Place(
-            f"output {i} ({entry} of {law})" if len(law.irreps) > 1 else f"output {i} ({law})",
-            1.0 if normalization == "component" else 1 / entry.ir.dim,
-        )
-        for i, law in enumerate(laws)
-        if law.irreps is not None
-        for entry in law.irreps
-        if entry.dim
-    ]
+    places, start = [], 0
+    for i, law in enumerate(laws):
+        for entry in law.irreps or ():
+            text = f"output {i} ({entry} of {law})" if len(law.irreps or ()) > 1 else f"output {i} ({law})"
+            variance = 1.0 if normalization == "component" else 1 / entry.ir.dim
+            if entry.dim:
+                places.append(_Place(text, variance, slice(start, start + entry.dim)))
+            start += entry.dim
+    return places
 
 
-def _mean_squares(name: str, outputs: Sequence[Any], laws: Sequence[Kind]) -> list[float]:
-    """Return the mean square of every entry of every output."""
+def _measured(name: str, outputs: Sequence[Any], laws: Sequence[Kind]) -> list[Tensor]:
+    """Return the outputs that are measured, after a look at their number and shapes."""
     if len(outputs) != len(laws):
         raise ShapeError(f"irreps_out declares {len(laws)} outputs; {name} returned {len(outputs)}.")
-    out = []
-    for i, (y, law) in enumerate(zip(outputs, laws, strict=True)):
-        if law.irreps is not None:
-            check_tensor(f"output {i} of {name}", y, law)
-            squares = y.double().square()
-            out += [squares[..., s].mean().item() for s in law.irreps.slices() if s.start < s.stop]
-    return out
+    pairs = [(i, y, law) for i, (y, law) in enumerate(zip(outputs, laws, strict=True)) if law.irreps is not None]
+    for i, y, law in pairs:
+        check_tensor(f"output {i} of {name}", y, law)
+    return [torch.atleast_2d(y) for _, y, _ in pairs]
 
 
-def _compare(name: str, places: Sequence[_Place], measured: Tensor, tol: float) -> None:
-    """Raise unless the mean over trials, ``[trials, places]``, is what is needed, as far as chance allows."""
+def _compare(name: str, places: Sequence[_Place], measured: Tensor, tol: float, rounding: float) -> None:
+    """Raise unless the means over trials, ``[trials, columns]``, are what is needed, as far as chance allows."""
     __tracebackhide__ = True  # pytest then shows the line of the test
-    means = measured.mean(0).tolist()
-    chances = (NUM_STANDARD_ERRORS * measured.std(0) / math.sqrt(len(measured))).tolist()
-    for place, mean, chance in zip(places, means, chances, strict=True):
-        limit = tol * place.variance + chance
-        if not abs(mean - place.variance) <= limit:
-            raise AssertionError(
-                f"{name} is not normalized: {place.text} has variance {mean:.4g}, needed {place.variance:.4g} +- "
-                f"{limit:.2g} ({len(measured)} trials)."
-            )
-    coarse, worst = max((chance / place.variance, place) for place, chance in zip(places, chances, strict=True))
+    chances = []
+    for place in places:
+        mean, error = _mean_and_error(measured[:, place.columns].mean(1))
+        chances.append((NUM_STANDARD_ERRORS * error / place.variance, place.text))
+        _check(name, place, mean, NUM_STANDARD_ERRORS * error, tol + rounding, len(measured))
+    coarse, worst = max(chances)
     if coarse > COARSEST:
         needed = math.ceil(len(measured) * (coarse / COARSEST) ** 2)
         raise ConfigError(
-            f"assert_normalized cannot tell with trials={len(measured)}: the variance of {worst.text} is known to "
+            f"assert_normalized cannot tell with trials={len(measured)}: the variance of {worst} is known to "
             f"+- {100 * coarse:.0f} % only. Give trials={needed} or more."
+        )
+    normal = NormalDist()
+    wider = -normal.inv_cdf(normal.cdf(-NUM_STANDARD_ERRORS) / measured.shape[1])
+    for place in places:
+        for i, values in enumerate(measured[:, place.columns].T):
+            mean, error = _mean_and_error(values)
+            _check(
+                name,
+                place._replace(text=f"column {i} of {place.text}"),
+                mean,
+                wider * error,
+                tol + rounding,
+                len(values),
+            )
+
+
+def _mean_and_error(values: Tensor) -> tuple[float, float]:
+    """Return the mean of trials and its standard error."""
+    return values.mean().item(), values.std().item() / math.sqrt(len(values))
+
+
+def _check(name: str, place: _Place, mean: float, chance: float, tol: float, trials: int) -> None:
+    """Raise unless a variance is within the limits."""
+    __tracebackhide__ = True
+    limit = tol * place.variance + chance
+    if not abs(mean - place.variance) <= limit:
+        raise AssertionError(
+            f"{name} is not normalized: {place.text} has variance {mean:.4g}, needed {place.variance:.4g} +- "
+            f"{limit:.2g} ({trials} trials)."
         )

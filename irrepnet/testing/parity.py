@@ -52,9 +52,9 @@ def infer_parity(
         returns several outputs.
 
     Raises:
-        IrrepsError: If an output is zero somewhere, does not rotate as irreps up to l = 12, or has a part of either
-            parity; it says which, where and how much.
-        ConfigError: If an argument is declared None and ``inputs`` are not given.
+        IrrepsError: If a column is zero (rms below 1e-6 of that of the output, or below 16 units of rounding), does not
+            rotate as irreps up to l = 12, or has a part of either parity; it says which, where and how much.
+        ConfigError: If an argument is declared None and ``inputs`` are not given, or both ``inputs`` and ``dtype`` are.
         DtypeError: If ``tol`` is None and there is no default for the dtype.
         ShapeError: If an output is no floating-point tensor with columns, or ``inputs`` do not fit.
 
@@ -71,7 +71,7 @@ def infer_parity(
         irrepnet.errors.IrrepsError: columns 0 to 2 of output 0 of <lambda> have no parity: they rotate as l = 1, ...
     """
     laws = read_kinds(irreps_in)
-    given = None if inputs is None else check_inputs(inputs, laws)
+    given = None if inputs is None else check_inputs(inputs, laws, dtype)
     random = torch.Generator().manual_seed(seed)
     trials = [_trial(f, laws, given, dtype, random) for _ in range(TRIALS)]
     counts = {len(trial.y) for trial in trials}
@@ -144,7 +144,8 @@ def _degree(name: str, trials: Sequence[_Trial], i: int, start: int, limit: floa
 
     The smallest that fits: as no part of an irrep is an irrep, columns that turn as ``l`` begin with nothing smaller.
     """
-    if all(rms(y[i][..., start]) < LEAST_RMS for trial in trials for y in (trial.y, trial.rotated)):
+    values = [y[i] for trial in trials for y in (trial.y, trial.rotated)]
+    if all(rms(y[..., start]) <= _zero(y) for y in values):
         raise IrrepsError(
             f"column {start} of {name} is zero, which transforms as every irrep does: give inputs or weights for which "
             "it is not."
@@ -154,7 +155,11 @@ def _degree(name: str, trials: Sequence[_Trial], i: int, start: int, limit: floa
     for l in range(min(LMAX, (dim - start - 1) // 2) + 1):
         columns, law = slice(start, start + 2 * l + 1), Kind(Irreps([(1, (l, 1))]))
         errors[l] = max(
-            _error(trial.rotated[i][..., columns], trial.rotation.on_output(i, trial.y[i][..., columns], law))
+            _error(
+                trial.rotated[i][..., columns],
+                trial.rotation.on_output(i, trial.y[i][..., columns], law),
+                _zero(trial.y[i]),
+            )
             for trial in trials
         )
         if errors[l] <= limit:
@@ -169,7 +174,8 @@ def _degree(name: str, trials: Sequence[_Trial], i: int, start: int, limit: floa
 def _parity(name: str, trials: Sequence[_Trial], i: int, columns: slice, limit: float) -> int:
     """Return 1 or -1: what the inversion does to the columns."""
     pairs = [(trial.inverted[i][..., columns].double(), trial.y[i][..., columns].double()) for trial in trials]
-    errors = {p: max(_error(inverted, p * y) for inverted, y in pairs) for p in (1, -1)}
+    zero = max(_zero(trial.y[i]) for trial in trials)
+    errors = {p: max(_error(inverted, p * y, zero) for inverted, y in pairs) for p in (1, -1)}
     best = min(errors, key=errors.__getitem__)
     if errors[best] <= limit:
         return best
@@ -184,7 +190,12 @@ def _parity(name: str, trials: Sequence[_Trial], i: int, columns: slice, limit: 
     )
 
 
-def _error(found: Tensor, needed: Tensor) -> float:
+def _zero(y: Tensor) -> float:
+    """Return the rms of a column that counts as zero: that of rounding, beside the whole output or beside 1."""
+    return max(LEAST_RMS * rms(y), 16 * torch.finfo(y.dtype).eps)
+
+
+def _error(found: Tensor, needed: Tensor, zero: float) -> float:
     """Return the greatest difference in units of the rms."""
     difference = (found.double() - needed.double()).abs()
-    return difference.max().item() / max(rms(needed), LEAST_RMS) if difference.numel() else 0.0
+    return difference.max().item() / max(rms(needed), zero) if difference.numel() else 0.0

@@ -51,7 +51,7 @@ def assert_periodic(
         outputs: What ``f`` returns: ``"per_atom"`` (``[N, ...]``, such as forces), ``"extensive"`` (a total energy),
             ``"intensive"`` (a stress), or None for what is not compared; several in a list.
         pbc: Which lattice vectors are periods: one bool or three. The others keep their place.
-        tol: Greatest error to accept, in units of max(1, rms of the output). By default 1e-10 for float64 and 1e-4 for
+        tol: Greatest error to accept, in units of the rms of the output. By default 1e-10 for float64 and 1e-4 for
             float32.
         seed: Seed of the random moves. The global random state is left alone.
 
@@ -61,6 +61,8 @@ def assert_periodic(
         ConfigError: If ``outputs`` holds an unknown word or nothing to compare, or there is no period.
         ShapeError: If ``pos``, ``cell``, ``pbc``, an argument per atom, or an output has another shape.
         DtypeError: If ``pos`` or an output has no floating dtype, or ``tol`` is None and the dtype has no default.
+        DataError: If the periods span no volume.
+
     Example:
         >>> from irrepnet.data import neighbor_list
         >>> def num_neighbors(pos, cell, *, pbc):
@@ -165,8 +167,8 @@ def _ways(crystal: _Crystal, periods: Tensor, random: torch.Generator) -> Iterat
     yield "another origin and atoms wrapped into the cell", crystal._replace(pos=_wrapped(moved, cell, periods)), 1
     along = periods.nonzero()[:, 0]
     for change, matrices in _CELLS.items():
-        matrix = torch.eye(3, dtype=torch.float64)
-        matrix[along[:, None], along] = torch.tensor(matrices[len(along)], dtype=torch.float64)
+        matrix = torch.eye(3, dtype=torch.float64, device="cpu")
+        matrix[along[:, None], along] = torch.tensor(matrices[len(along)], dtype=torch.float64, device="cpu")
         shifts = _points_inside(matrix)
         images = (pos + shifts.to(cell)[:, None] @ cell).flatten(0, 1)  # [copies N, 3]
         repeated = tuple(torch.cat([x] * len(shifts)) for x in crystal.per_atom)
@@ -183,7 +185,7 @@ def _wrapped(pos: Tensor, cell: Tensor, periods: Tensor) -> Tensor:
 def _points_inside(matrix: Tensor) -> Tensor:
     """Return the integer points in the cell spanned by the rows of an integer matrix, shape ``[abs(det), 3]``."""
     reach = range(-4, 5)
-    points = torch.tensor(list(itertools.product(reach, reach, reach)), dtype=torch.float64)
+    points = torch.tensor(list(itertools.product(reach, reach, reach)), dtype=torch.float64, device="cpu")
     inside = torch.linalg.solve(matrix, points, left=False) + 1e-9  # rounding must not drop a point on the border
     return points[((inside >= 0) & (inside < 1 - 1e-6)).all(1)]
 
@@ -206,7 +208,7 @@ def _outputs(f: Callable[..., Any], crystal: _Crystal, laws: Sequence[str | None
 
 
 def _error(i: int, law: str, found: Tensor, expected: Tensor, copies: int) -> float:
-    """Return the greatest difference per atom or per cell, in units of max(1, rms)."""
+    """Return the greatest difference per atom or per cell, in units of the rms."""
     needed = torch.cat([expected] * copies) if law == "per_atom" else expected
     if found.shape != needed.shape:
         raise ShapeError(
@@ -215,5 +217,5 @@ def _error(i: int, law: str, found: Tensor, expected: Tensor, copies: int) -> fl
         )
     each = found.double() / (copies if law == "extensive" else 1)
     difference = (each - needed.double()).abs()
-    error = difference.max().item() / max(1.0, rms(expected)) if difference.numel() else 0.0
+    error = difference.max().item() / max(LEAST_RMS, rms(expected)) if difference.numel() else 0.0
     return error if math.isfinite(error) else math.inf

@@ -121,7 +121,7 @@ def infer_parity(irrepnet_seed: int) -> Callable[..., Any]:
 
 
 @pytest.fixture(params=["float32", "float64"])
-def float_dtype(request: pytest.FixtureRequest) -> Iterator[torch.dtype]:
+def float_dtype(request: pytest.FixtureRequest, irrepnet_seed: int) -> Iterator[torch.dtype]:
     """Run the test in float32 and in float64: the default dtype, which modules are built in; it is put back."""
     import torch
 

@@ -7,6 +7,8 @@ from typing import NamedTuple
 
 import torch
 
+from irrepnet.testing.calling import LEAST_RMS
+
 __all__ = ["EntryErrors", "EquivarianceReport", "Finding"]
 
 
@@ -25,7 +27,8 @@ class EntryErrors(NamedTuple):
         entry: The entry, such as ``"3x0e"``.
         irreps: All irreps of the output, as they were declared.
         rms: Root mean square of the entry, the smallest of all trials. Near zero its errors prove nothing.
-        errors: Worst error by kind of transformation, in units of max(1, rms of the whole output).
+        errors: Worst error by kind of transformation, in units of the rms of the entry, or of a hundredth of that of
+            the whole output where this is more.
 
     Example:
         >>> EntryErrors(0, "3x0e", "3x0e+1x1o", 0.9, {"rotation": 1e-16}).place
@@ -74,11 +77,11 @@ class EquivarianceReport:
         >>> x = torch.tensor([[1.0, 2.0, 3.0, -4.0]])
         >>> print(equivariance_error(torch.abs, "2x0e + 2x0o", "2x0e + 2x0o", inputs=[x]))
         rotation     0.0e+00  output 0 (2x0e of 2x0e+2x0o)
-        inversion    2.9e+00  output 0 (2x0o of 2x0e+2x0o)
+        inversion    2.3e+00  output 0 (2x0o of 2x0e+2x0o)
         smallest rms of an output 2.7e+00; 10 trials in float32
         output  entry      rms  rotation  inversion
              0  2x0e   1.6e+00   0.0e+00    0.0e+00
-             0  2x0o   3.5e+00   0.0e+00    2.9e+00
+             0  2x0o   3.5e+00   0.0e+00    2.3e+00
     """
 
     entries: tuple[EntryErrors, ...] = field(repr=False)
@@ -115,5 +118,8 @@ class EquivarianceReport:
         lines = [f"output  {'entry':<{width}}  {'rms':>7}  " + "  ".join(f"{kind:>8}" for kind in kinds)]
         for entry in self.entries:
             errors = "  ".join(f"{entry.errors[kind]:>{max(8, len(kind))}.1e}" for kind in kinds)
-            lines.append(f"{entry.output:>6}  {entry.entry:<{width}}  {entry.rms:.1e}  {errors}")
+            size = "zero" if entry.rms < LEAST_RMS else f"{entry.rms:.1e}"
+            lines.append(f"{entry.output:>6}  {entry.entry:<{width}}  {size:>7}  {errors}")
+        if any(entry.rms < LEAST_RMS for entry in self.entries):
+            lines.append("An entry that is zero keeps every law and proves nothing.")
         return lines

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from irrepnet.errors import ShapeError
+from irrepnet.errors import ConfigError, ShapeError
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.rotation import angles_to_matrix
 from irrepnet.testing.signature import Kind, Permutation, Signature, num_rows
@@ -95,6 +95,17 @@ class _Exchange(NamedTuple):
         return y[self.old.to(y.device)]
 
 
+def _draw_permutation(count: int, generator: torch.Generator) -> Tensor:
+    """Draw a permutation that moves something, uniformly."""
+    same = torch.arange(count, device="cpu")
+    if count < 2:
+        raise ConfigError(f"permutation needs two rows or more to exchange; got {count}. Give inputs that have them.")
+    while True:
+        old = torch.randperm(count, generator=generator, device="cpu")
+        if not torch.equal(old, same):
+            return old
+
+
 def draw_transforms(
     signature: Signature, inputs: Sequence[Any], parity: bool, generator: torch.Generator
 ) -> dict[str, Transform]:
@@ -108,6 +119,6 @@ def draw_transforms(
     if signature.translation:
         transforms["translation"] = _Translation(torch.randn(3, generator=generator, dtype=torch.float64, device="cpu"))
     if signature.permutation is not None:
-        old = torch.randperm(num_rows(inputs, signature.permutation), generator=generator, device="cpu")
+        old = _draw_permutation(num_rows(inputs, signature.permutation), generator)
         transforms["permutation"] = _Exchange(signature.permutation, old, old.argsort())
     return transforms

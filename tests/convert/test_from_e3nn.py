@@ -25,8 +25,17 @@ def float64():
     torch.set_default_dtype(before)
 
 
-def converted(module, **options):
-    return convert.from_e3nn(module, **options)
+def converted(module, everything=True, **options):
+    """Convert a module; fail if anything of e3nn in it was kept."""
+    new, report = convert.from_e3nn(module, **options)
+    if everything:
+        assert report.not_replaced == (), report
+        assert not any(type(part).__module__.startswith("e3nn.") for part in new.modules() if not _is_model(part))
+    return new, report
+
+
+def _is_model(part):
+    return type(part).__module__.startswith("e3nn.nn.models.")
 
 
 def same(new, old, *x):
@@ -39,8 +48,7 @@ def test_a_network_gives_the_same(name):
     old = build(name, library("e3nn"))
     new, report = converted(old)
     same(new, old, *inputs(name))
-    assert report.not_replaced == ()
-    assert not any(type(part).__module__.startswith("e3nn") for part in new.modules())
+    assert all(line.note == "" for line in report.modules)
     assert type(new) is type(old) and new is not old
     twin = build(name, library("irrepnet"))
     twin.load_state_dict(new.state_dict(), strict=True)
@@ -92,6 +100,16 @@ class Tied(torch.nn.Module):
         self.other.weight = self.first.weight
         self.weight = self.first.weight
         self.listed = [self.first, self.other]
+
+
+def test_attributes_of_users_are_named():
+    old = torch.nn.Sequential(e3nn_o3.Linear("2x0e", "2x0e"), e3nn_nn.Dropout("2x0e", 0.5))
+    old[0].tag, old[1].forward = "mine", silu
+    _, report = converted(old)
+    assert [line.note for line in report.replaced] == [
+        "attributes were left behind: tag",
+        "attributes were left behind: forward",
+    ]
 
 
 def test_what_is_shared_stays_shared():
@@ -186,7 +204,7 @@ def test_what_is_not_replaced_says_why():
             self.plain = torch.nn.Linear(2, 2)
             self.mix = e3nn_o3.Linear("2x0e", "2x0e")
 
-    new, report = converted(Mixed())
+    new, report = converted(Mixed(), everything=False)
     why = {line.path: line.note for line in report.not_replaced}
     assert why.pop("broken").startswith("AttributeError: ") and isinstance(new.broken, e3nn_o3.Linear)
     assert why == {
@@ -247,12 +265,51 @@ def test_products_of_the_second_kind(normalization):
     assert report.modules[0].found == "e3nn.o3.FullTensorProductv2"
 
 
+@pytest.mark.usefixtures("float64")
+def test_a_square_that_no_path_reaches_keeps_its_output():
+    old = e3nn_o3.TensorSquare("1o", "3x2o")
+    new, _ = converted(old)
+    assert new(torch.randn(4, 3)).shape == old(torch.randn(4, 3)).shape == (4, 15)
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_linear_whose_weights_come_from_outside():
+    old = e3nn_o3.Linear("2x1o", "3x1o", internal_weights=False, shared_weights=True)
+    new, _ = converted(old)
+    same(new, old, torch.randn(4, 6), torch.randn(6))
+
+
+@pytest.mark.parametrize("f_in, f_out", [(1, 1), (1, 5), (2, 3)])
+@pytest.mark.parametrize("irreps_out", ["3x1o", "3x0e"])
+def test_f_axes_that_a_linear_does_not_keep(f_in, f_out, irreps_out, capfd):
+    options = {"f_in": f_in, "f_out": f_out, "internal_weights": False, "shared_weights": True}
+    old = e3nn_o3.Linear("2x1o", irreps_out, **options)
+    new, report = converted(old, everything=False)
+    assert report.not_replaced[0].note == "ValueError: it does not keep f_in and f_out; make it anew with them"
+    assert type(new) is type(old) and capfd.readouterr().err == ""
+
+
+def test_an_extract_is_not_called():
+    calls = []
+    old = e3nn_nn.Extract("2x1o+0e", ["0e"], [(1,)])
+    old.register_forward_hook(lambda *_: calls.append(1))
+    converted(old)
+    assert calls == []
+
+
+@pytest.mark.usefixtures("float64")
+def test_a_function_that_is_normalized_twice():
+    old = e3nn_nn.Activation("2x0e", [e3nn_math.normalize2mom(silu)])
+    new, _ = converted(old)
+    same(new, old, torch.randn(3, 2))
+
+
 def test_e3nns_complete_models_are_converted_inside():
     from e3nn.nn.models.v2106.points_convolution import Convolution
 
     old = Convolution("2x0e+1o", "1x0e", "0e+1o", "2x0e+1o", [4, 8, 8], num_neighbors=3.0).double()
     new, report = converted(old)
-    assert report.not_replaced == () and len(report.replaced) == 6
+    assert len(report.replaced) == 6
     x, attr, sh, scalars = (torch.randn(4, n, dtype=torch.float64) for n in (5, 1, 4, 4))
     src, dst = torch.tensor([[0, 1, 2, 3], [1, 2, 3, 0]])
     same(new, old, x, attr, src, dst, sh, scalars)

@@ -91,6 +91,29 @@ def test_a_module_of_e3nn_is_converted_with_the_signs(golden, number, arguments)
     assert "sign of e3nn 0.4.4" in report.modules[0].note
 
 
+class OwnProduct(e3nn_o3.FullyConnectedTensorProduct):
+    """A user's class."""
+
+
+def test_products_that_are_kept_say_that_their_signs_are_too():
+    parts = {
+        "own": OwnProduct("1o", "2e", "2o"),
+        "reduced": e3nn_o3.ReducedTensorProducts("ij", i="1o", j="2e"),
+        "here": o3.FullTensorProduct("1o", "2e"),
+        "mapped": e3nn_o3.Linear("1o", "1o"),
+        "plain": torch.nn.Linear(1, 1),
+    }
+    _, report = convert.from_e3nn(torch.nn.ModuleDict(parts), wigner_signs="0.4.4")
+    assert {line.path for line in report.modules if line.note.endswith("signs of 0.6 kept")} == {
+        "own",
+        "reduced",
+        "here",
+    }
+    assert {line.path for line in report.not_replaced} == {"own", "reduced"}
+    _, report = convert.from_e3nn(torch.nn.ModuleDict(parts))
+    assert not any("signs" in line.note for line in report.modules)
+
+
 def test_own_weights_carry_the_signs_and_the_product_stays_plain():
     """Its state dict gives the same numbers in a new product."""
     tp = o3.FullyConnectedTensorProduct("2x1o", "2e", "3x2o")

@@ -49,8 +49,9 @@ def irreps(e, d):
 
     def randn():
         torch.manual_seed(d.seed)
-        shape, normalization = d.pick((2, -1), (-1, 3), (2, -1, 2)), d.pick("component", "norm")
-        return e.o3.Irreps(other).randn(*shape, normalization=normalization, dtype=torch.float64, device="cpu")
+        shape, normalization = d.option((2, -1), (-1, 3), (2, -1, 2)), d.option("component", "norm")
+        options = {"requires_grad": d.option(True, False), "dtype": d.option(None, torch.float32), "device": "cpu"}
+        return e.o3.Irreps(other).randn(*shape, normalization=normalization, **options)
 
     return {
         "": lambda: [x, e.o3.Irreps(x), e.o3.Irreps([(2, (1, -1)), "1e", (1, "2e"), some]), e.o3.Irreps(), x[0].ir],

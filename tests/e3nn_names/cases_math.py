@@ -56,21 +56,26 @@ def orthonormalize(e, d):
 
 
 def normalize2mom(e, d):
-    module = d.module(e.math.normalize2mom(d.pick(silu, torch.tanh, torch.relu), dtype=torch.float64, device="cpu"))
+    module = d.module(
+        e.math.normalize2mom(d.option(silu, torch.tanh, torch.relu), d.option(None, torch.float32), "cpu")
+    )
     x = d.normal(7)
     return {"": lambda: module.cst, "forward": lambda: module(x)}
 
 
 def soft_one_hot_linspace(e, d):
-    x, basis = 2 * d.normal(6, 2), d.pick("gaussian", "cosine", "smooth_finite", "fourier", "bessel")
-    return e.math.soft_one_hot_linspace(x, d.number(-1, 0), d.number(1, 2), d.integer(2, 6), basis, d.pick(True, False))
+    bases = ("gaussian", "cosine", "smooth_finite", "fourier", "bessel")
+    x, basis, cutoff = 2 * d.normal(6, 2), bases[d.trial % 5], d.trial < 5
+    return e.math.soft_one_hot_linspace(x, d.number(-1, 0), d.number(1, 2), d.integer(2, 6), basis, cutoff)
 
 
 def reduce_permutation(e, d):
-    formula, dims = d.pick(
+    formula, dims = d.option(
         ("ijk=jik=-ikj", {"i": 2}), ("ij=-ji", {"i": 3}), ("ijk=jki", {"i": 2}), ("ij", {"i": 2, "j": 3})
     )
-    Q, ret = e.math.reduce_permutation(*e.math.germinate_formulas(formula), dtype=torch.float64, **dims)
+    Q, ret = e.math.reduce_permutation(
+        *e.math.germinate_formulas(formula), dtype=d.option(None, torch.float32), device="cpu", **dims
+    )
     return [Q, sorted(sorted(r) for r in ret)]
 
 
@@ -89,7 +94,9 @@ CASES = {
     "math.complete_basis": lambda e, d: e.math.complete_basis(e.math.orthonormalize(d.normal(2, 5))[0], 1e-7),
     "math.direct_sum": lambda e, d: e.math.direct_sum(d.normal(2, 3, 1), d.normal(2, 2, 2), d.normal(2, 1, 4)),
     "math.orthonormalize": orthonormalize,
-    "math.moment": lambda e, d: e.math.moment(d.pick(silu, torch.tanh), d.integer(1, 4), torch.float64, "cpu"),
+    "math.moment": lambda e, d: e.math.moment(
+        d.option(silu, torch.tanh), d.integer(1, 4), d.option(None, torch.float32), "cpu"
+    ),
     "math.normalize2mom": normalize2mom,
     "math.soft_unit_step": lambda e, d: e.math.soft_unit_step(d.normal(20)),
     "math.bessel": lambda e, d: e.math.bessel(
@@ -114,6 +121,10 @@ CASES = {
     ],
     "math.perm.to_cycles": lambda e, d: e.perm.to_cycles(permutation(d)),
     "math.perm.sign": lambda e, d: e.perm.sign(permutation(d)),
-    "math.perm.standard_representation": lambda e, d: e.perm.standard_representation(permutation(d, 4), torch.float64),
-    "math.perm.natural_representation": lambda e, d: e.perm.natural_representation(permutation(d), torch.float64),
+    "math.perm.standard_representation": lambda e, d: e.perm.standard_representation(
+        permutation(d, 4), torch.float64, "cpu"
+    ),
+    "math.perm.natural_representation": lambda e, d: e.perm.natural_representation(
+        permutation(d), d.option(None, torch.float32), "cpu"
+    ),
 }

@@ -42,9 +42,9 @@ def gate(e, d):
 
 def norm_activation(e, d):
     irreps = e.o3.Irreps(d.entries())
-    options = {"epsilon": d.pick(None, 0.1), "bias": d.pick(True, False)}
+    options = {"epsilon": d.option(None, 0.1), "bias": d.option(True, False)}
     module = d.module(e.nn.NormActivation(irreps, d.pick(torch.sigmoid, silu, torch.tanh), **options))
-    x = d.normal(4, irreps.dim) * d.number(0.01, 1)
+    x = d.normal(4, irreps.dim, scale=d.number(0.01, 1))
     return {"": lambda: [module.irreps_in, module.irreps_out, module.epsilon], "forward": lambda: module(x)}
 
 
@@ -53,11 +53,11 @@ def batch_norm(e, d):
     options = {
         "eps": d.number(1e-5, 1e-2),
         "momentum": d.number(0.1, 0.9),
-        "affine": d.pick(True, True, False),
-        "reduce": d.pick("mean", "max"),
-        "instance": d.pick(False, False, True),
-        "include_bias": d.pick(True, False),
-        "normalization": d.pick("component", "norm"),
+        "affine": d.option(True, False),
+        "reduce": d.option("mean", "max"),
+        "instance": d.option(False, True),
+        "include_bias": d.option(True, False),
+        "normalization": d.option("component", "norm"),
     }
     module = d.module(e.nn.BatchNorm(text(irreps), **options))
     x, y = d.rows(irreps, 5, 3), d.rows(irreps, 6)
@@ -72,7 +72,7 @@ def batch_norm(e, d):
 
 def dropout(e, d):
     irreps = d.entries(most=4)
-    module = e.nn.Dropout(text(irreps), d.pick(0.3, 0.7, 1.0, 0.0))
+    module = e.nn.Dropout(text(irreps), d.option(0.3, 0.7, 1.0, 0.0))
     x = d.rows(irreps, 3, 2)
 
     def forward():
@@ -84,7 +84,7 @@ def dropout(e, d):
 
 def fully_connected_net(e, d):
     hs = [d.integer(1, 6) for _ in range(d.integer(2, 4))]
-    options = {"variance_in": d.number(), "variance_out": d.number(), "out_act": d.pick(True, False)}
+    options = {"variance_in": d.number(), "variance_out": d.number(), "out_act": d.option(True, False)}
     module = d.module(e.nn.FullyConnectedNet(hs, d.pick(silu, torch.tanh, torch.relu), **options))
     linear = d.module(e.nn.FullyConnectedNet(hs))
     x = d.normal(3, hs[0])
@@ -97,7 +97,7 @@ def extract(e, d):
     every = tuple(range(len(irreps)))
     chosen = [every, every[::-1], every[1:], ()][: d.integer(1, 4)]
     outs = [text([irreps[i] for i in entries]) for entries in chosen]
-    module = e.nn.Extract(text(irreps), outs, chosen, d.pick(True, False))
+    module = e.nn.Extract(text(irreps), outs, chosen, d.option(True, False))
     x = d.rows(irreps, 2, 3)
     return {"": lambda: [module.irreps_in, list(module.irreps_outs)], "forward": lambda: module(x)}
 
@@ -120,8 +120,10 @@ def sphere_activation(e, d):
     lmax, p_val, p_arg = d.integer(1, 4), d.pick(1, -1), d.pick(1, -1)
     irreps = [(1, (l, p_val * p_arg**l)) for l in range(lmax + 1)]
     act = d.pick(silu, torch.relu) if p_val == 1 else d.pick(torch.tanh, torch.cos)
-    options = {"normalization": d.pick("component", "norm"), "lmax_out": d.integer(0, lmax)}
-    module = d.module(e.nn.S2Activation(irreps, act, d.pick(12, (12, 15)), random_rot=d.pick(True, False), **options))
+    options = {"normalization": d.option("component", "norm"), "lmax_out": d.integer(0, lmax)}
+    module = d.module(
+        e.nn.S2Activation(irreps, act, d.option(12, (12, 15)), random_rot=d.option(True, False), **options)
+    )
     x = d.normal(3, (lmax + 1) ** 2)
 
     def forward():

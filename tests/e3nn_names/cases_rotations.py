@@ -39,15 +39,15 @@ def make(name):
 
     def case(e, d):
         torch.manual_seed(d.seed)
-        options = {"requires_grad": d.pick(True, False), "dtype": torch.float64, "device": "cpu"}
-        return getattr(e.o3, name)(*d.pick((), (3,), (2, 4)), **options)
+        options = {"requires_grad": d.option(True, False), "dtype": d.option(None, torch.float32), "device": "cpu"}
+        return getattr(e.o3, name)(*d.option((), (3,), (2, 4)), **options)
 
     return case
 
 
 def wigner_3j(e, d):
     l1, l2 = d.integer(0, 5), d.integer(0, 5)
-    return e.o3.wigner_3j(l1, l2, d.integer(abs(l1 - l2), l1 + l2), torch.float64, "cpu")
+    return e.o3.wigner_3j(l1, l2, d.integer(abs(l1 - l2), l1 + l2), d.option(None, torch.float32), "cpu")
 
 
 CASES = {
@@ -61,7 +61,7 @@ CASES = {
     "o3.wigner_D": lambda e, d: e.o3.wigner_D(d.integer(0, 6), *d.angles(3)),
     "o3.wigner_3j": wigner_3j,
     "o3.change_basis_real_to_complex": lambda e, d: e.o3.change_basis_real_to_complex(
-        d.integer(0, 5), dtype=torch.float64
+        d.integer(0, 5), dtype=d.option(None, torch.float32), device="cpu"
     ),
     "o3.su2_generators": lambda e, d: e.o3.su2_generators(d.pick(0, 0.5, 1, 1.5, 2, 3)),
     "o3.so3_generators": lambda e, d: e.o3.so3_generators(d.integer(0, 6)),

@@ -21,15 +21,27 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from e3nn_names.gaps import GAPS
 
 WORKER = Path(__file__).with_name("worker.py")
-TOLERANCE = 1e-12
+TOLERANCE, SINGLE = 1e-12, 1e-5  # in double and in single precision
 
 
 class Line(NamedTuple):
-    """One public name: what is wrong with it (nothing if the text is empty)."""
+    """One public name: what is wrong with it (nothing if the texts are empty).
+
+    Attributes:
+        name: "room.name" or "room.name.attribute".
+        cases: Number of values that were compared; 0 for most attributes inherited.
+        called: How it is called: its presence, kind, bases and signature.
+        values: What it gives.
+    """
 
     name: str
     cases: int
-    wrong: str
+    called: str
+    values: str
+
+    @property
+    def wrong(self):
+        return self.called or self.values
 
 
 def outputs_of_both(folder):
@@ -71,7 +83,10 @@ def _floats(a, b):
 def _tensors(a, b):
     if a.shape != b.shape or a.dtype != b.dtype:
         return f"{list(a.shape)} {a.dtype} against {list(b.shape)} {b.dtype}"
-    if torch.allclose(a, b, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
+    if not (a.is_floating_point() or a.is_complex()):
+        return "" if torch.equal(a, b) else f"{a} against {b}"
+    tolerance = TOLERANCE if torch.finfo(a.dtype).eps < 1e-10 else SINGLE
+    if torch.allclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True):
         return ""
     return f"off by {(a - b).abs().max():.1e}"
 
@@ -83,7 +98,7 @@ def _first(texts):
 def signature_difference(theirs, ours):
     """Say how two signatures differ. More arguments are allowed by keyword, with a default."""
     if theirs is None or ours is None:
-        return ""
+        return "" if theirs is ours else f"signature {theirs} against {ours}"
     more = [p for p in ours if p[1] == "KEYWORD_ONLY" and p[2] != "<class 'inspect._empty'>" and p not in theirs]
     rest = [p for p in ours if p not in more]
     return "" if theirs == rest else f"signature {_written(theirs)} against {_written(rest)}"
@@ -104,13 +119,29 @@ def compare(theirs, ours):
         for part, value in parts.items():
             found = ours["results"][key].get(part, ours["results"][key][""])
             values[f"{case}.{part}" if part else case].append(difference(value, found))
-    lines = []
+    lines = [Line(name, len(values[name]), "", _first(values[name])) for name in values if name not in theirs["names"]]
+    lines = [line for line in lines if line.wrong]  # operators, say: part of what their class is
     for name, found in theirs["names"].items():
-        # What is inherited is compared where it is defined; what e3nn only refuses is nothing to have.
-        if found.get("own", True) and not _refused(name, theirs["results"]):
-            wrong = _first(values[name]) if name in values else "no case compares it"
-            lines.append(Line(name, len(values[name]), _described(found, ours["names"].get(name)) or wrong))
+        called = _described(found, ours["names"].get(name))
+        if not found.get("own", True):
+            base = f"o3.{found['home']}.{name.rpartition('.')[2]}"
+            line = Line(name, len(values[name]), called, _first(values[name]))
+            if line.wrong and not _refused(base, theirs["results"]):  # what agrees is counted where it is defined
+                lines.append(line)
+        elif not _refused(name, theirs["results"]):  # what e3nn only refuses is nothing to have
+            wrong = _first(values[name]) if values[name] else "no case compares it"
+            lines.append(Line(name, len(values[name]), called, wrong))
     return lines
+
+
+def gap_differences(theirs, ours):
+    """Say of each gap how the values differ more than its reason allows; empty if they do not."""
+    out = {}
+    for name, gap in GAPS.items():
+        case, _, part = name.rpartition(".")
+        keys = [key for key in theirs["results"] if key.partition("/")[0] == case]
+        out[name] = _first(gap.accepts(theirs["results"][key][part], ours["results"][key][part]) for key in keys)
+    return out
 
 
 def _refused(name, results):
@@ -123,7 +154,9 @@ def _refused(name, results):
 def _described(theirs, ours):
     """Say how a name differs before it is used."""
     if ours is None:
-        return "" if theirs["kind"] == "value" else "missing"
+        return "" if theirs["kind"] == "value" and theirs.get("own") else "missing"
+    if theirs["kind"] != ours["kind"]:
+        return f"{theirs['kind']} against {ours['kind']}"
     if not set(theirs.get("bases", [])) <= set(ours.get("bases", [])):
         return f"derived from {theirs['bases']} against {ours['bases']}"
     return signature_difference(theirs.get("signature"), ours.get("signature"))
@@ -133,7 +166,8 @@ def table(lines):
     """Write the names that differ, and the share of those that agree."""
     wrong = [line for line in lines if line.wrong]
     cases = sum(line.cases for line in lines)
-    rows = [f"{line.name}: {line.wrong} [{GAPS.get(line.name, 'NO REASON')}]" for line in wrong]
+    reasons = {name: gap.reason for name, gap in GAPS.items()}
+    rows = [f"{line.name}: {line.wrong} [{reasons.get(line.name, 'NO REASON')}]" for line in wrong]
     share = 1 - len(wrong) / len(lines)
     return "\n".join([*rows, f"{len(lines) - len(wrong)} of {len(lines)} names agree ({share:.1%}), on {cases} cases"])
 

@@ -16,16 +16,36 @@ class Draw:
     """Draws from a seed made of a text.
 
     Args:
-        text: Names the case.
+        case: Its name.
+        trial: Which of its trials this is.
+        trials: How many there are.
         saved: State dicts of the modules of this case, made by e3nn; None where they are made.
+
+    Attributes:
+        leaves: Tensors that were drawn; they require gradients while ``tracking``.
+        modules: Modules that were given weights.
     """
 
-    def __init__(self, text, saved=None):
-        self.seed = zlib.crc32(text.encode())
-        self.generator = torch.Generator().manual_seed(self.seed)
+    def __init__(self, case, trial=0, trials=1, saved=None):
+        self.case, self.trial, self.trials = case, trial, trials
+        self.seed = zlib.crc32(f"{case}/{trial}".encode())
+        self.generator = torch.Generator()
         self.weights = torch.Generator().manual_seed(self.seed + 1)  # on its own: one process only draws from it
         self.saved = saved
-        self.states = []
+        self.states, self.leaves, self.modules = [], [], []
+        self.tracking = False
+        self.restart("")
+
+    def restart(self, part):
+        """Begin a part of the case: what it draws does not depend on the parts before."""
+        self.part, self.options = part, 0
+        self.generator.manual_seed(self.seed)
+
+    def track(self, tracking):
+        """Let all tensors drawn, before and after, require gradients, or none."""
+        self.tracking = tracking
+        for leaf in self.leaves:
+            leaf.requires_grad_(tracking)
 
     def integer(self, low, high):
         """Draw an integer, both ends included."""
@@ -34,8 +54,19 @@ class Draw:
     def pick(self, *options):
         return options[self.integer(0, len(options) - 1)]
 
-    def normal(self, *shape):
-        return torch.randn(shape, generator=self.generator, dtype=torch.float64)
+    def option(self, *values):
+        """Return one of the values, in an order of its own over the trials: each comes as often as the others."""
+        self.options += 1
+        order = torch.Generator().manual_seed(zlib.crc32(f"{self.case}/{self.part}/{self.options}".encode()))
+        return values[int(torch.randperm(self.trials, generator=order)[self.trial]) % len(values)]
+
+    def normal(self, *shape, scale=1.0, dtype=torch.float64):
+        x = scale * torch.randn(shape, generator=self.generator, dtype=torch.float64)
+        return self._leaf(x.to(dtype))
+
+    def _leaf(self, x):
+        self.leaves.append(x.requires_grad_(self.tracking))
+        return x
 
     def uniform(self, *shape):
         return torch.rand(shape, generator=self.generator, dtype=torch.float64)
@@ -47,7 +78,7 @@ class Draw:
         return torch.nn.functional.normalize(self.normal(*shape, 3), dim=-1)
 
     def angles(self, *shape):
-        return tuple(scale * self.uniform(*shape) for scale in (2 * math.pi, math.pi, 2 * math.pi))
+        return tuple(self._leaf(scale * self.uniform(*shape)) for scale in (2 * math.pi, math.pi, 2 * math.pi))
 
     def quaternion(self, *shape):
         """Draw a rotation by less than half a turn: its quaternion has one sign."""
@@ -76,6 +107,7 @@ class Draw:
 
     def module(self, module):
         """Give a module random weights, saved by the first process and loaded by the second."""
+        self.modules.append(module)
         if self.saved is None:
             with torch.no_grad():
                 for parameter in module.parameters():

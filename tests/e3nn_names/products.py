@@ -41,7 +41,7 @@ def arguments(d, mode):
         "in1_var": [d.number() for _ in irreps1],
         "in2_var": [d.number() for _ in irreps2],
         "out_var": [d.number() for _ in irreps3],
-        "irrep_normalization": d.pick("component", "norm", "none"),
-        "path_normalization": d.pick("element", "path", "none"),
+        "irrep_normalization": d.option("component", "norm", "none"),
+        "path_normalization": d.option("element", "path", "none"),
     }
     return (irreps1, irreps2, irreps3), instructions, options

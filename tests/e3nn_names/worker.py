@@ -5,6 +5,7 @@ The process that runs e3nn never imports irrepnet, and the other way round, so n
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
 import warnings
@@ -22,10 +23,12 @@ from e3nn_names.cases_math import CASES as MATH
 from e3nn_names.cases_nn import CASES as LAYERS
 from e3nn_names.cases_rotations import CASES as ROTATIONS
 from e3nn_names.draw import Draw
+from e3nn_names.recorder import Recorder
 
 CASES = ROTATIONS | IRREPS | ALGEBRA | LAYERS | MATH
 BASES = {"Extract", "Irreps", "Module", "TensorProduct", "tuple"}  # what users test with isinstance
 TRIALS = {"o3.TensorProduct": 8, "o3.ReducedTensorProducts": 8, "io.CartesianTensor": 6}  # modes and formulas in turn
+TRIALS |= {"math.soft_one_hot_linspace": 10}  # each basis with and without cutoff
 OTHER_TRIALS = 5
 
 
@@ -45,18 +48,21 @@ def _room(path):
 
 
 def plain(x):
-    """Write a value in tensors, numbers, texts, lists and dicts."""
+    """Write a value in tensors, numbers, texts, lists and dicts; of other collections, the type or the fields too."""
     if isinstance(x, torch.Tensor):
-        return x.detach().clone()
+        value = x.detach().clone()
+        return {"requires_grad": value} if x.requires_grad else value
     if x is None or isinstance(x, (bool, int, float, str)):
         return x
     if type(x).__name__ in {"Irreps", "Irrep", "_MulIr", "MulIr", "slice"}:
         return str(x)
     if isinstance(x, dict):
         return {str(key): plain(value) for key, value in x.items()}
-    if isinstance(x, (set, frozenset)):
-        return sorted((plain(value) for value in x), key=repr)
-    return [plain(value) for value in x]
+    if isinstance(x, list):
+        return [plain(value) for value in x]
+    items = [plain(value) for value in x]
+    kind = " ".join(getattr(x, "_fields", [type(x).__name__]))
+    return {"type": kind, "items": sorted(items, key=repr) if isinstance(x, (set, frozenset)) else items}
 
 
 def attempt(function):
@@ -67,10 +73,39 @@ def attempt(function):
         return {"error": f"{type(error).__name__}: {error}"}
 
 
+def with_gradients(d, forward):
+    """Return what a module gives, and one vector-Jacobian product: by all that was drawn and by its parameters."""
+    d.track(True)
+    try:
+        out = forward()
+        found = [x for x in tensors(out) if x.requires_grad]
+        if not found:
+            return {"out": plain(out), "gradients": [torch.zeros_like(x) for x in d.leaves]}
+        leaves = [*d.leaves, *(p for module in d.modules for p in module.parameters() if p.requires_grad)]
+        vectors = [torch.cos(torch.arange(x.numel(), dtype=x.dtype)).reshape(x.shape) for x in found]
+        gradients = torch.autograd.grad(found, leaves, vectors, allow_unused=True, materialize_grads=True)
+        return {"out": plain(detached(out)), "gradients": plain(list(gradients))}
+    finally:
+        d.track(False)
+
+
+def detached(x):
+    """Cut nested lists and tuples of tensors off: zeros of e3nn have no gradient, which their gradients say better."""
+    if isinstance(x, (list, tuple)):
+        return type(x)(map(detached, x))
+    return x.detach() if isinstance(x, torch.Tensor) else x
+
+
+def tensors(x):
+    """Return the tensors in nested lists and tuples."""
+    if isinstance(x, torch.Tensor):
+        return [x]
+    return [t for value in x for t in tensors(value)] if isinstance(x, (list, tuple)) else []
+
+
 def run(e, name, trial, saved):
     """Run one case once: a dict of values, with "" for what the name itself gives."""
-    d = Draw(f"{name}/{trial}", saved)
-    d.trial = trial
+    d = Draw(name, trial, TRIALS.get(name, OTHER_TRIALS), saved)
     try:
         parts = CASES[name](e, d)
     except Exception as error:
@@ -79,8 +114,8 @@ def run(e, name, trial, saved):
         return {"": attempt(lambda: parts)}, d.states
     values = {}
     for key, part in parts.items():
-        d.generator.manual_seed(d.seed)
-        values[key] = attempt(part)
+        d.restart(key)
+        values[key] = attempt(lambda: with_gradients(d, part) if key == "forward" else part())  # noqa: B023 called here
     return values, d.states
 
 
@@ -113,12 +148,12 @@ def own_attributes(cls, root):
             call = getattr(cls, name)
             is_method = callable(call) and not isinstance(value, property) and not inspect.isclass(call)
             found = {"kind": "method", "signature": signature(call)} if is_method else {"kind": "value"}
-            out[name] = {**found, "own": name in vars(cls)}
+            out[name] = {**found, "own": name in vars(cls), "home": home.__name__}
     return out
 
 
-def names(e):
-    """Return the public names of a library: "room.name" -> description, and of its classes "room.name.attribute"."""
+def public(e):
+    """Return the public things of a library: "room.name" -> function, class, module or value."""
     listed = {room: getattr(e, room).__all__ for room in ("o3", "nn", "io", "math")}
     listed["math.perm"] = [
         n for n, f in vars(e.perm).items() if inspect.isfunction(f) and f.__module__ == e.perm.__name__
@@ -132,10 +167,18 @@ def names(e):
                 thing = e.irrep if (room, member) == ("o3", "irrep") else getattr(home, member)
             except (AttributeError, ImportError):
                 continue
-            out[f"{room}.{member}"] = describe(thing)
-            if inspect.isclass(thing):
-                for name, found in own_attributes(thing, e.name).items():
-                    out[f"{room}.{member}.{name}"] = found
+            out[f"{room}.{member}"] = thing
+    return out
+
+
+def names(e):
+    """Return the public names of a library: "room.name" -> description, and of its classes "room.name.attribute"."""
+    out = {}
+    for path, thing in public(e).items():
+        out[path] = describe(thing)
+        if inspect.isclass(thing):
+            for name, found in own_attributes(thing, e.name).items():
+                out[f"{path}.{name}"] = found
     return out
 
 
@@ -146,13 +189,16 @@ def main(name, out, reference=None):
     e = library(name)
     saved = torch.load(reference) if reference else None
     results, states = {}, {}
-    for case in CASES:
-        for trial in range(TRIALS.get(case, OTHER_TRIALS)):
-            key = f"{case}/{trial}"
-            results[key], states[key] = run(e, case, trial, saved["states"][key] if saved else None)
+    recorder = Recorder(public(e))
+    with contextlib.nullcontext() if saved else recorder:
+        for case in CASES:
+            for trial in range(TRIALS.get(case, OTHER_TRIALS)):
+                key = f"{case}/{trial}"
+                results[key], states[key] = run(e, case, trial, saved["states"][key] if saved else None)
     other = {"e3nn": "irrepnet", "irrepnet": "e3nn"}[name]
     assert other not in sys.modules, f"{other} was imported too"
-    torch.save({"results": results, "states": states if saved is None else None, "names": names(e)}, out)
+    written = {"results": results, "names": names(e)}
+    torch.save(written if saved else written | {"states": states, "given": recorder.given}, out)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from irrepnet import o3
-from irrepnet.errors import ConfigError, DtypeError, ShapeError
+from irrepnet.errors import ConfigError, DtypeError, IrrepsError, ShapeError
 from irrepnet.io import CartesianTensor
 
 FORMULAS = {
@@ -174,3 +174,33 @@ def test_errors():
         x.from_cartesian(t.double(), x.reduced_tensor_products())
     with pytest.raises(ConfigError, match=r"contradicts itself: .* Did you mean 'ij=-ji'"):
         CartesianTensor("ij=-ij")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        o3.ReducedTensorProducts("ijk=jik", i="1o", k="1o"),  # the same irreps, of other tensors
+        o3.ReducedTensorProducts("ijk=-jik", i="1o", k="1o"),
+        o3.ReducedTensorProducts("ijk=ikj", i="1o", j="1o", filter_ir_out=["1o"]),
+        o3.ReducedTensorProducts("ijk=ikj", i="1o", j="1e"),
+    ],
+    ids=str,
+)
+def test_module_of_another_formula_is_refused(other):
+    x = CartesianTensor("ijk=ikj")
+    message = r"CartesianTensor\(ijk=ikj\) needs an rtp of its formula, from 3 vectors to .*; got ReducedTensorProducts"
+    for call in (
+        lambda: x.from_cartesian(torch.ones(3, 3, 3), other),
+        lambda: x.to_cartesian(torch.ones(x.dim), other),
+        lambda: x.from_vectors(*torch.ones(3, 3), rtp=other),
+    ):
+        with pytest.raises(IrrepsError, match=message):
+            call()
+    same = o3.ReducedTensorProducts("abc=acb", a="1o", b="1o")  # the letters mean nothing
+    vectors = torch.randn(3, 3)
+    torch.testing.assert_close(x.from_vectors(*vectors, rtp=same), x.from_vectors(*vectors))
+
+
+def test_formula_is_text():
+    with pytest.raises(ConfigError, match="a formula needs to be text such as 'ij=ji'; got 3"):
+        CartesianTensor(3)

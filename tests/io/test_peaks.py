@@ -3,9 +3,11 @@
 import math
 
 import e3nn.io
+import numpy as np
 import pytest
 import torch
 
+import irrepnet.io.peaks
 from irrepnet.errors import ConfigError, DataError, DtypeError, ShapeError
 from irrepnet.io.peaks import find_peaks
 from irrepnet.io.spherical_tensor import SphericalTensor
@@ -193,6 +195,16 @@ def test_a_small_peak_on_a_large_constant():
     assert distance(pos, torch.tensor([[0, 1.0, 0]], dtype=torch.float64)) < 1e-10
 
 
+@pytest.mark.parametrize("factor", [1e300, 1e-300])
+def test_heights_near_the_ends_of_the_range(factor):
+    """Curvatures are (lmax + 1)^2 times as large as heights, and their products larger yet."""
+    signals = SphericalTensor(6, 1, -1).randn(3, -1, dtype=torch.float64)
+    found, expected = find_peaks(signals * factor), find_peaks(signals)
+    assert torch.equal(found.batch, expected.batch)
+    torch.testing.assert_close(found.pos, expected.pos, rtol=0, atol=1e-12)
+    torch.testing.assert_close(found.value / factor, expected.value, rtol=1e-12, atol=1e-12)
+
+
 def test_float32():
     corners = corners_of("cube")
     sphere = SphericalTensor(6, 1, -1)
@@ -235,6 +247,30 @@ def test_derivatives_of_a_symmetric_peak():
     assert slope.isfinite().all() and len(values) == 6
 
 
+def test_derivatives_at_a_top_without_curvature():
+    """There the position has none; a step of Newton's method would divide rounding by rounding."""
+    value = lambda l: math.sqrt((2 * l + 1) / (4 * math.pi))
+    sphere = SphericalTensor(4, 1, -1)
+    flat = zonal(4, l2=1.0, l4=-6 * value(2) / (20 * value(4)))[0]
+    signals = torch.stack([flat, sphere.with_peaks_at(corners_of("cube"))])
+    signals = (signals @ sphere.D_from_matrix(TURNS["anyhow"]).T).requires_grad_()
+    still = find_peaks(signals.detach())
+    pos, values, batch = find_peaks(signals)
+    torch.testing.assert_close(pos.detach(), still.pos, rtol=0, atol=1e-12)  # as without derivatives
+    (slope,) = torch.autograd.grad(pos[batch == 0].square().sum() + pos[:, 0].sum(), signals, retain_graph=True)
+    assert (slope[0] == 0).all() and (slope[1] != 0).any()
+    (slope,) = torch.autograd.grad(values[batch == 0][0], signals)
+    assert torch.allclose(slope[0] @ signals[0], values[0], rtol=1e-12)  # the height at a place is linear
+
+
+def test_harmonics_of_the_grid_are_made_once(monkeypatch):
+    sizes = []
+    harmonics = irrepnet.io.peaks._harmonics
+    monkeypatch.setattr(irrepnet.io.peaks, "_harmonics", lambda r, lmax: sizes.append(len(r)) or harmonics(r, lmax))
+    find_peaks(SphericalTensor(3, 1, -1).randn(50, -1))
+    assert sum(size > 8000 for size in sizes) == 1
+
+
 @pytest.mark.parametrize(
     ("error", "signals", "res", "words"),
     [
@@ -242,6 +278,9 @@ def test_derivatives_of_a_symmetric_peak():
         (ShapeError, torch.zeros(2, 24), 100, r"got signals \[2, 24\]"),
         (ShapeError, torch.zeros(2, 0), 100, r"got signals \[2, 0\]"),
         (DtypeError, torch.zeros(2, 4, dtype=torch.float16), 100, "float32 or float64; got torch.float16"),
+        (DtypeError, [[1.0, 0.0, 0.0, 0.0]], 100, "needs a tensor of signals in float32 or float64; got list"),
+        (DtypeError, np.zeros((2, 4)), 100, "got float64"),
+        (ConfigError, torch.zeros(2, 25), True, "got res = True"),
         (ConfigError, torch.zeros(2, 25), 9, "needs an integer res >= 10 for lmax = 4; got res = 9"),
         (ConfigError, torch.zeros(2, 25), 10.0, "got res = 10.0"),
         (DataError, torch.full((2, 4), torch.nan), 100, "needs finite signals"),

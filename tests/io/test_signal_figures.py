@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from irrepnet.errors import ShapeError
-from irrepnet.io.signal_figures import draw_signals
+from irrepnet.errors import DtypeError, ShapeError
+from irrepnet.io.signal_figures import closed_surface, draw_signals
 from irrepnet.io.spherical_tensor import SphericalTensor
 
 OPTIONS = [{}, {"radius": False}, {"relu": True}, {"normalization": "component", "res": (20, 23)}]
@@ -65,6 +65,28 @@ def test_drawing():
     assert figure.layout.title.text == "two peaks" and "<html" in figure.to_html(include_plotlyjs="cdn")
     assert len(draw_signals([]).data) == 0
     assert draw_signals(sphere.plotly_surface(0 * signal, res=20)).data[0].cmax == 1.0
+
+
+@pytest.mark.parametrize(
+    ("error", "center", "words"),
+    [
+        (ShapeError, torch.zeros(2), r"one center \[3\]; got center \[2\]"),
+        (ShapeError, torch.zeros(4, 1, 3), r"got center \[4, 1, 3\]"),  # would move each parallel elsewhere
+        (DtypeError, torch.zeros(3, dtype=torch.float64), "center in torch.float32, as its points; got torch.float64"),
+        (DtypeError, [0.0, 0.0, 1.0], "got list"),
+    ],
+)
+def test_centers_that_are_refused(error, center, words):
+    with pytest.raises(error, match=words):
+        closed_surface(torch.randn(4, 3, 3), torch.randn(4, 3), center)
+
+
+def test_one_center_for_one_signal_of_any_leading_axes():
+    sphere, centers = SphericalTensor(2, 1, -1), torch.randn(2, 3, 3)
+    traces = sphere.plotly_surface(sphere.randn(2, 3, -1), centers, res=6, radius=False)
+    for trace, at in zip(traces, centers.view(6, 3).tolist(), strict=True):
+        middle = [(trace[axis].max() + trace[axis].min()) / 2 for axis in "xyz"]
+        assert middle == pytest.approx(at, abs=0.2)  # the grid is coarse
 
 
 def test_what_is_refused(monkeypatch):

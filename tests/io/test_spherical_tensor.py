@@ -1,6 +1,7 @@
 """Signals on the sphere: e3nn's values, exactness at the points, symmetry, derivatives, and where e3nn has none."""
 
 import copy
+import math
 import pickle
 
 import e3nn.io
@@ -10,6 +11,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import irrepnet.io.interpolation
 import irrepnet.io.spherical_tensor
 from irrepnet.io.spherical_tensor import SphericalTensor
 from irrepnet.o3 import Irreps, rand_matrix
@@ -90,7 +92,7 @@ def test_samples_are_those_of_e3nn():
 def test_samples_in_pieces(monkeypatch):
     sphere, pos, values = SphericalTensor(3, 1, -1), torch.randn(2, 9, 3), torch.randn(2, 9)
     expected = sphere.from_samples_on_s2(pos, values, 20)
-    monkeypatch.setattr(irrepnet.io.spherical_tensor, "_MOST_DISTANCES", 40)
+    monkeypatch.setattr(irrepnet.io.interpolation, "_MOST_DISTANCES", 40)
     assert torch.equal(sphere.from_samples_on_s2(pos, values, 20), expected)
 
 
@@ -158,6 +160,87 @@ def test_one_direction_twice_is_one(dtype):
     expected = sphere.with_peaks_at(pos, values)
     tolerance = 1e-12 if dtype == torch.float64 else 1e-4
     assert_same(sphere.with_peaks_at(twice, values.repeat(2)), expected, tolerance)
+
+
+def arc(n, step, dtype):
+    """Directions side by side on a great circle."""
+    angles = torch.arange(n, dtype=torch.float64) * step
+    return torch.stack([angles.sin(), 0 * angles, angles.cos()], dim=1).to(dtype)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "n", "step"),
+    [
+        (torch.float64, 2, 1e-7), (torch.float64, 3, 1e-4), (torch.float64, 3, 1e-5), (torch.float64, 4, 1e-4),
+        (torch.float64, 5, 3e-3), (torch.float32, 2, 1e-3), (torch.float32, 3, 1e-2), (torch.float32, 3, 3e-3),
+        (torch.float32, 4, 1e-2), (torch.float32, 5, 5e-2),
+    ],
+)  # fmt: skip
+def test_exact_at_clusters(dtype, n, step):
+    """Unequal values side by side, as well as coefficients of this dtype can hold so steep a signal."""
+    sphere, pos = SphericalTensor(4, 1, -1), arc(n, step, dtype)
+    values = torch.tensor([1.0, -1.0] * n, dtype=dtype)[:n]
+    found = sphere.signal_xyz(sphere.with_peaks_at(pos, values).double(), pos.double())
+    assert (found - values).abs().max() < torch.finfo(dtype).eps * step ** (1 - n) < 0.5 * n
+
+
+@pytest.mark.parametrize(("dtype", "n", "step"), [(torch.float64, 5, 1e-5), (torch.float32, 5, 3e-3)])
+def test_clusters_too_narrow_are_fitted(dtype, n, step):
+    """Values no further off than without a signal, and coefficients that the dtype can hold."""
+    sphere, pos = SphericalTensor(4, 1, -1), arc(n, step, dtype)
+    values = torch.tensor([1.0, -1.0] * n, dtype=dtype)[:n]
+    signal = sphere.with_peaks_at(pos, values)
+    assert (sphere.signal_xyz(signal.double(), pos.double()) - values).norm() < values.norm()
+    assert signal.norm() < values.norm() / irrepnet.io.spherical_tensor._LEAST[dtype]
+
+
+def test_directions_that_are_one_in_any_order():
+    """The mean of directions and values, whichever comes first; and its derivative, along which they stay one."""
+    sphere, shift = SphericalTensor(3, 1, -1), torch.tensor([0.0, 1e-4, 0.0])
+    pos = torch.stack([torch.tensor([1.0, 0, 0]), torch.tensor([1.0, 0, 0]) + shift, torch.tensor([0, 0, 1.0])])
+    values = torch.tensor([1.0, 3.0, -1.0])
+    signal = sphere.with_peaks_at(pos, values)
+    assert_same(sphere.with_peaks_at(pos.flip(0), values.flip(0)), signal, 1e-6)
+    merged = torch.stack([pos[:2].mean(dim=0), pos[2]])
+    assert_same(sphere.with_peaks_at(merged, torch.tensor([2.0, -1.0])), signal, 1e-6)
+    weights = torch.randn(16)
+    slopes = torch.func.grad(lambda pos: sphere.with_peaks_at(pos, values) @ weights)(pos)
+    slope = torch.func.grad(lambda pos: sphere.with_peaks_at(pos, values[[1, 2]] - values.new_tensor([1, 0])) @ weights)
+    expected = slope(merged)
+    assert_same(slopes[0] + slopes[1], expected[0], 1e-3)
+    assert_same(slopes[2], expected[1], 1e-3)
+
+
+def test_many_values_for_one_set_of_directions(monkeypatch):
+    """One pseudoinverse, of the shape of the vectors, and one search, whatever rows of values there are."""
+    sphere, pos = SphericalTensor(4, 1, -1), torch.randn(3, 1, 6, 3, dtype=torch.float64)
+    values = torch.randn(2, 1, 5, 6, dtype=torch.float64)
+    pos[1, 0, 2], values[..., 2] = 0.0, 0.0
+    sets = []
+    for name in ("harmonic_pseudoinverse", "nearest_samples"):
+        work = getattr(irrepnet.io.interpolation, name)
+
+        def counted(*args, work=work):
+            result = work(*args)
+            sets.append(math.prod(result.shape) // result.shape[-1])  # rows
+            return result
+
+        monkeypatch.setattr(irrepnet.io.spherical_tensor, name, counted)
+    found = [sphere.with_peaks_at(pos, values), sphere.from_samples_on_s2(pos, values, 12)]
+    assert sets == [3 * 25, 3]
+    for i, j, k in ((0, 0, 0), (1, 1, 3), (1, 2, 4)):
+        one = pos[j, 0], values[i, 0, k]
+        assert_same(found[0][i, j, k], sphere.with_peaks_at(*one))
+        assert_same(found[1][i, j, k], sphere.from_samples_on_s2(*one, 12))
+    one = torch.tensor([[0.0, 2.0, 0.0]], dtype=torch.float64)  # one direction for all, which gets their mean
+    assert_same(sphere.signal_xyz(sphere.with_peaks_at(one, values[0, 0, 0]), one), values[0, 0, 0].mean()[None])
+
+
+def test_zero_vectors_shared_by_many_values():
+    """A zero vector counts for all rows of values where one of them is not zero."""
+    sphere, pos = SphericalTensor(2, 1, -1), torch.tensor([[0.0, 0, 1], [0, 0, 0]], dtype=torch.float64)
+    values = torch.tensor([[1.0, 0.5], [1.0, 0.0]], dtype=torch.float64)
+    assert_same(sphere.signal_xyz(sphere.with_peaks_at(pos, values), pos), values)
 
 
 def test_a_value_of_zero_is_a_value():

@@ -59,3 +59,8 @@ def test_errors():
         bessel(x, 2.5)
     with pytest.raises(ConfigError, match=r"x_max > 0; got 0.0"):
         bessel(x, 2, 0.0)
+
+
+def test_integers_are_taken_as_the_default_dtype():
+    x = torch.arange(3)
+    assert torch.equal(bessel(x, 2, 5.0), bessel(x.float(), 2, 5.0))

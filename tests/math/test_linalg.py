@@ -84,3 +84,13 @@ def test_complete_basis_is_orthogonal_to_vectors_that_are_not_orthogonal_to_each
 def test_needs_a_list_of_vectors(f):
     with pytest.raises(ShapeError, match=r"needs vectors \[n, dim\]; got \[3\]"):
         f(torch.ones(3))
+
+
+@pytest.mark.parametrize("scale", [1e-5, 1.0, 1e10])
+def test_size_of_the_vectors_does_not_matter(scale):
+    """A has the size of 1 / scale: what is zero in it is so beside its other entries. e3nn loses A at 1e10."""
+    x = scale * vectors(3, 4)
+    y, A = orthonormalize(x)
+    torch.testing.assert_close(A @ x, y, rtol=0, atol=1e-12)
+    assert len(y) == 3
+    assert (e3nn.math.orthonormalize(1e10 * torch.eye(2, dtype=torch.float64))[1] == 0).all()

@@ -108,3 +108,10 @@ def test_one_wave_needs_no_spacing(basis):
 def test_errors(options, message):
     with pytest.raises(ConfigError, match=message):
         soft_one_hot_linspace(torch.ones(2), **{"start": 0.0, "end": 1.0, "number": 3, **options})
+
+
+@pytest.mark.parametrize("number", [-1, 2.0, True, "3"])
+@pytest.mark.parametrize("basis", ["gaussian", "fourier", "bessel"])
+def test_number_of_functions(number, basis):
+    with pytest.raises(ConfigError, match="needs an integer number of functions >= 0; got number = "):
+        soft_one_hot_linspace(torch.ones(2), 0.0, 1.0, number, basis, cutoff=True)

@@ -7,6 +7,7 @@ from irrepnet import nn, o3
 
 SAMPLES = "samples at fixed points do not transform by a matrix; the round trip is tested below"
 ANGLES = "angles do not transform by a matrix; tests/o3 compares with the harmonics of vectors"
+TURNED = "each call turns at random, so results are equal to rounding only, as the other tests ask for"
 NO_WIDTH = "the arguments are angles, or cosines, of any shape"
 
 
@@ -39,10 +40,12 @@ def two(dtype):
     return tuple(torch.randn(2, 5, dtype=dtype))
 
 
-def s2_activation(name, irreps_in, irreps_out, *arguments, **options):
+def s2_activation(name, irreps_in, irreps_out, *arguments, excused=None, **options):
     """Return a case of a function on the sphere."""
     make = lambda: nn.S2Activation(irreps_in, *arguments, **options)
-    return Case(f"S2Activation-{name}", make, normal(o3.Irreps(irreps_in).dim), irreps_in, irreps_out)
+    return Case(
+        f"S2Activation-{name}", make, normal(o3.Irreps(irreps_in).dim), irreps_in, irreps_out, excused=excused or {}
+    )
 
 
 def so3_irreps(lmax):
@@ -86,6 +89,8 @@ CASES = [
     s2_activation("odd-values", "0o+1e", "0e+1o+2e+3o", square, 8, lmax_out=3),
     s2_activation("stays-odd", "0o+1o+2o", "0o+1o+2o", torch.tanh, 60, "integral"),
     s2_activation("scalar", "0e", "0e", torch.tanh, None),
+    s2_activation("turned", "0e+1o+2e", "0e+1o+2e", square, 8, random_rot=True, excused={"copies": TURNED}),
+    s2_activation("coarse", "0e", "0e", square, (1, 1), allow_aliasing=True),
     so3_activation(1, 2, square, 4),
     so3_activation(2, 1, square, 4),
     so3_activation(0, 0, torch.tanh, 2, aspect_ratio=1),

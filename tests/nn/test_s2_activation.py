@@ -59,8 +59,9 @@ def error(act, res, **options):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(20, 25, generator=generator, dtype=torch.float64)
     torch.manual_seed(1)
-    D = irreps.D_from_matrix(o3.rand_matrix(10))  # [10, 25, 25]
-    difference = module(x @ D.mT) - module(x) @ D.mT
+    R = o3.rand_matrix(10)
+    D, D_out = irreps.D_from_matrix(R), module.irreps_out.D_from_matrix(R)  # [10, 25, 25]
+    difference = module(x @ D.mT) - module(x) @ D_out.mT
     return (difference.abs().max() / module(x).abs().max()).item()
 
 
@@ -77,6 +78,9 @@ def test_polynomials_are_exactly_equivariant_from_the_promised_resolution_on():
     """Degree 2 of lmax = 4, read up to lmax_out = 4: more than 12 angles."""
     assert error(torch.square, (13, 13)) < 1e-13
     assert error(torch.square, (12, 12)) > 1e-4
+    # An even number alone gives one azimuth less, which may be one too few: degree 3 asks for more than 11.
+    assert error(torch.square, (12, 12), lmax_out=3) < 1e-13
+    assert error(torch.square, 12, lmax_out=3) > 1e-4
 
 
 def test_random_rotations_are_reproducible_and_without_bias():
@@ -90,6 +94,41 @@ def test_random_rotations_are_reproducible_and_without_bias():
     exact = nn.S2Activation("0e+1o+2e", torch.relu, 200)(x)
     mean = torch.stack([module(x) for _ in range(400)]).mean(0)
     assert (mean - exact).abs().max() < 0.3 * (first - exact).abs().max()
+
+
+def test_random_rotations_inside_vmap():
+    module = nn.S2Activation("0e+1o+2e", torch.square, 8, random_rot=True)  # exact on this grid, whatever the rotation
+    x = torch.randn(3, 9)
+    for randomness in ("different", "same"):
+        torch.testing.assert_close(torch.vmap(module, randomness=randomness)(x), module(x), rtol=0, atol=1e-13)
+
+
+def test_random_rotations_look_at_the_argument_first():
+    module = nn.S2Activation("0e+1o", torch.tanh, 6, random_rot=True)
+    with pytest.raises(ShapeError, match=r"S2Activation needs x \[..., 4\]; got x \[5\]"):
+        module(torch.zeros(5))
+    for wrong in (torch.zeros(4, dtype=torch.float32), [1.0]):
+        with pytest.raises(DtypeError, match=r"S2Activation was made in torch.float64"):
+            module(wrong)
+
+
+def test_coarse_grids_on_request():
+    arguments = "0e+1o+2e+3o", torch.tanh, (8, 5)
+    x = torch.randn(3, 16)
+    ours = nn.S2Activation(*arguments, allow_aliasing=True)
+    torch.testing.assert_close(ours(x), e3nn.nn.S2Activation(*arguments)(x), rtol=0, atol=1e-12)
+
+
+def test_the_moment_of_a_function_is_taken_once():
+    sizes = []
+
+    class Odd(torch.nn.Module):
+        def forward(self, x):
+            sizes.append(x.numel())
+            return torch.tanh(x) * 1.1
+
+    nn.S2Activation("0o+1o", Odd(), 6)
+    assert sizes.count(1_000_000) == 1
 
 
 def test_the_exact_factor():

@@ -37,6 +37,14 @@ def test_equivariance_grows_with_resolution():
     assert all(fine < coarse / 5 for coarse, fine in itertools.pairwise(errors)), errors
 
 
+def test_one_grid_serves_input_and_output():
+    module = nn.SO3Activation(1, 1, torch.tanh, 2)
+    assert module.grid_in is module.grid_out
+    module.load_state_dict(e3nn.nn.SO3Activation(1, 1, torch.tanh, 2).state_dict())
+    x = torch.randn(3, 10, dtype=torch.float32)
+    assert module.float()(x).dtype == torch.float32
+
+
 def test_bad_arguments_are_named():
     with pytest.raises(
         ConfigError, match=r"SO3Grid of lmax = 2 needs 5 angles or more each way, so an integer resolution of 3 or more"

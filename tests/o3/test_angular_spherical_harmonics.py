@@ -42,6 +42,8 @@ def test_degrees_are_read_from_irreps_and_text(angles):
     expected = o3.spherical_harmonics_alpha_beta([0, 0, 1], *angles)
     for l in ("2x0e + 1o", o3.Irreps("2x0e + 1o")):
         assert torch.equal(o3.spherical_harmonics_alpha_beta(l, *angles), expected)
+    for l in (1, np.int64(1), o3.Irrep("1o"), (l for l in [1])):
+        assert torch.equal(o3.spherical_harmonics_alpha_beta(l, *angles), expected[..., 2:])
 
 
 def test_angles_broadcast():

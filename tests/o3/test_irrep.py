@@ -120,3 +120,10 @@ def test_bad_irreps_are_named(args, message):
         Irrep(*args)
     with pytest.raises(ValueError, match=message):
         Irrep(*args)
+
+
+@pytest.mark.parametrize(("text", "bare"), [("1x0e", "0e"), ("2 x 1o", "1o"), ("16*1-", "1o")])
+def test_irreps_are_not_one_irrep(text, bare):
+    with pytest.raises(IrrepsError) as error:
+        Irrep(text)
+    assert str(error.value).endswith(f"With a multiplicity it is irreps: Irreps({text!r}). Did you mean {bare!r}?")

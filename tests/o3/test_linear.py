@@ -64,6 +64,32 @@ def test_equals_e3nn_with_extra_axes_and_with_weights_in_the_call():
     torch.testing.assert_close(ours(x, w), theirs(x, w), rtol=0, atol=1e-12)
 
 
+@settings(max_examples=15)
+@given(some, some, st.integers(1, 3), st.integers(1, 3), st.booleans())
+def test_extra_axes_are_channels(irreps_in, irreps_out, f_in, f_out, shared):
+    """Each f of the output sums one plain map of each f of the input; the plan does not grow with them."""
+    linear = o3.Linear(irreps_in, irreps_out, f_in=f_in, f_out=f_out, shared_weights=shared, internal_weights=False)
+    plain = o3.Linear(irreps_in, irreps_out, shared_weights=shared, internal_weights=False)
+    assert len(linear.plan.paths) == len(plain.plan.paths)
+    x = torch.randn(4, f_in, irreps_in.dim)
+    w = torch.randn(*([] if shared else [4]), f_in, f_out, linear.weight_numel)
+    terms = [[plain(x[:, a], w[..., a, b, :]) for a in range(f_in)] for b in range(f_out)]
+    expected = torch.stack([sum(row) for row in terms], dim=1) / f_in**0.5
+    torch.testing.assert_close(linear(x, w), expected, rtol=0, atol=1e-12)
+
+
+def test_extra_axes_under_transforms_and_compilers():
+    linear = o3.Linear("2x0e+1o", "2x1o+2x0e", f_in=2, f_out=3, biases=True)
+    x = torch.randn(4, 2, 5)
+    torch.testing.assert_close(torch.compile(linear, backend="aot_eager", fullgraph=True)(x), linear(x))
+    program = torch.export.export(linear, (x,), dynamic_shapes=({0: torch.export.Dim("rows")},)).module()
+    torch.testing.assert_close(program(x[:3]), linear(x[:3]))
+    torch.testing.assert_close(torch.vmap(linear)(x), linear(x))
+    outside = o3.Linear("2x0e+1o", "2x1o+2x0e", f_in=2, f_out=2, internal_weights=False)
+    args = [t.requires_grad_() for t in (x[:2], torch.randn(2, 2, outside.weight_numel))]
+    assert torch.autograd.gradgradcheck(outside, args)
+
+
 def test_biases_of_each_row():
     linear = o3.Linear("2x0e", "3x0e+0e", shared_weights=False, biases=[True, False])
     x, w, b = torch.randn(5, 2), torch.randn(5, 8), torch.randn(5, 3)
@@ -259,5 +285,13 @@ def test_bad_operands_are_named():
         outside(x, torch.randn(4))
     with pytest.raises(ShapeError, match=r"needs bias \[..., 2\]; got \[3\]"):
         outside(x, torch.randn(4), torch.randn(3))
+    for operands in ((torch.randn(4),), (None, torch.randn(4))):
+        with pytest.raises(
+            ShapeError, match=r"Linear has no (weights|biases) and needs none; got (weight|bias) \[4\]. Leave it out"
+        ):
+            o3.Linear("0e", "1o")(x[:, :1], *operands)
+    unshared = o3.Linear("2x0e", "2x0e", shared_weights=False)
+    with pytest.raises(ShapeError, match=r"Linear needs .* broadcast; got \[3\] of features and \[4\] of weight"):
+        unshared(x, torch.randn(4, 4))
     with pytest.raises(ShapeError, match=r"needs features \[..., 4, 2\]"):
         o3.Linear("2x0e", "2x0e", f_in=4, f_out=1)(x)

@@ -1,3 +1,8 @@
+import copy
+import os
+import pickle
+import subprocess
+import sys
 import time
 
 import e3nn.o3
@@ -191,3 +196,30 @@ def test_call_errors():
 
 def test_repr():
     assert repr(o3.ReducedTensorProducts("ij=-ji", i="1o")) == "ReducedTensorProducts(ij=-ji | 1x1o x 1x1o -> 1x1e)"
+
+
+def test_elasticity_is_fast_to_build_in_a_fresh_process():
+    """With no table made before: what the first user of a process waits for."""
+    code = (
+        "import time, irrepnet.o3.reduced_tensor_products as module; start = time.process_time();"
+        "module.ReducedTensorProducts('ijkl=jikl=klij', i='1o'); print(time.process_time() - start)"
+    )
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = lambda: subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert min(float(run().stdout) for _ in range(3)) < 0.05
+
+
+def test_no_second_copy_is_kept_and_the_digits_come_back():
+    module = o3.ReducedTensorProducts("ij=ji", i="8x0e+8x1o", filter_ir_out=["0e", "2e"])
+    size = module.change_of_basis.numel() * 4
+    assert size < len(pickle.dumps(module)) < 1.1 * size + 10_000
+    exact = copy.deepcopy(module).double().change_of_basis
+    assert (exact - module.change_of_basis).abs().max() > 1e-9  # made anew, not cast
+    gram = exact.flatten(1) @ exact.flatten(1).T
+    torch.testing.assert_close(gram, torch.eye(len(gram), dtype=torch.float64), rtol=0, atol=1e-13)
+    emptied = copy.deepcopy(module).to("meta").to_empty(device="cpu")
+    assert torch.equal(emptied.change_of_basis, module.change_of_basis)
+    kept = module.change_of_basis
+    assert module.to("cpu").change_of_basis.data_ptr() == kept.data_ptr()  # a move that loses nothing costs nothing

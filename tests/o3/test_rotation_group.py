@@ -20,6 +20,14 @@ def test_angles_and_axes_drawn():
     torch.testing.assert_close(axis.norm(dim=-1), torch.ones(5))
 
 
+@pytest.mark.parametrize("name", ["rand_angles", "rand_matrix", "rand_quaternion", "rand_axis_angle"])
+def test_draws_inside_vmap(name):
+    draw = lambda _: getattr(o3, name)()
+    drawn = torch.vmap(draw, randomness="different")(torch.zeros(4))
+    first = drawn if isinstance(drawn, torch.Tensor) else drawn[-1]
+    assert len(first) == 4 and not torch.equal(first[0], first[1])
+
+
 def test_rotations_are_drawn_uniformly():
     R = o3.rand_matrix(20000, dtype=torch.float64)
     torch.testing.assert_close(R @ R.mT, torch.eye(3, dtype=torch.float64).expand_as(R))

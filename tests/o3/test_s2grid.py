@@ -100,6 +100,14 @@ def test_fourier_sums(res):
     assert torch.autograd.gradgradcheck(lambda y: o3.rfft(o3.irfft(y, res).square(), l), y, fast_mode=True)
 
 
+def test_fourier_sums_of_nothing():
+    """Libraries of Fourier transforms refuse an empty batch."""
+    x, y = torch.zeros(0, 5, requires_grad=True), torch.zeros(2, 0, 3, requires_grad=True)
+    assert o3.rfft(x, 2).shape == (0, 5) and o3.irfft(y, 6).shape == (2, 0, 6)
+    (o3.rfft(x, 2).sum() + o3.irfft(y, 6).sum()).backward()
+    assert torch.equal(o3.rfft(torch.zeros(3, 0), 0), torch.zeros(3, 1))
+
+
 def test_functions_equal_e3nn():
     for a, b in zip(o3.s2_grid(5, 7), e3nn.o3.s2_grid(5, 7), strict=True):
         assert_close(a, b, 1e-14)
@@ -139,3 +147,17 @@ def test_bad_arguments_are_named():
         o3.irfft(torch.zeros(4), 9)
     with pytest.raises(DtypeError, match=r"rfft needs a floating-point tensor"):
         o3.rfft(torch.zeros(5).long(), 1)
+    for half in (torch.float16, torch.bfloat16):
+        with pytest.raises(DtypeError, match=r"needs float32 or float64; got torch.b?float16. Write x.float\(\)"):
+            o3.rfft(torch.zeros(5, dtype=half), 1)
+        with pytest.raises(DtypeError, match=r"irfft needs float32 or float64"):
+            o3.irfft(torch.zeros(5, dtype=half), 6)
+    with pytest.raises(ShapeError, match=r"number of angles res, a positive integer; got 'a'"):
+        o3.irfft(torch.zeros(3), "a")
+    for res in [(0, 0), (-1, 2), (2.5, 2), (2, "3")]:
+        with pytest.raises(ConfigError, match=r"s2_grid needs positive integers; got res_beta = "):
+            o3.s2_grid(*res)
+    for dtype in (torch.int64, torch.complex64, "float32"):
+        for make in (lambda: o3.s2_grid(2, 2, dtype), lambda: o3.ToS2Grid(2, dtype=dtype)):  # noqa: B023
+            with pytest.raises(DtypeError, match=r"needs a floating-point dtype, such as torch.float64; got"):
+                make()

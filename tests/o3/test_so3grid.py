@@ -1,4 +1,5 @@
 import e3nn.o3
+import numpy as np
 import pytest
 import torch
 
@@ -85,8 +86,13 @@ def test_bad_arguments_are_named():
         o3.SO3Grid(3, 3)
     with pytest.raises(ConfigError, match=r"integer resolution of 4 or more.*aspect_ratio = 0.5 \(8 and 4 angles\)"):
         o3.SO3Grid(3, 4, aspect_ratio=0.5)
-    with pytest.raises(ConfigError, match=r"got resolution = 4.0"):
-        o3.SO3Grid(3, 4.0)
+    for resolution in (4.0, "4", True, None, -4):
+        with pytest.raises(ConfigError, match=rf"got resolution = {resolution!r}"):
+            o3.SO3Grid(3, resolution)
+    for aspect in (None, float("nan"), float("inf"), "2"):
+        with pytest.raises(ConfigError, match=rf"aspect_ratio = {aspect!r} \(4 and 0 angles\)"):
+            o3.SO3Grid(1, 2, aspect_ratio=aspect)
+    assert o3.SO3Grid(np.int64(1), np.int32(2), aspect_ratio=np.float32(2)).res_alpha == 8
     with pytest.raises(ConfigError, match=r"needs normalization='component', the only one there is; got 'norm'"):
         o3.SO3Grid(1, 2, normalization="norm")
     with pytest.raises(IrrepsError, match=r"got -1"):

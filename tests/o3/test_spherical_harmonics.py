@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import sph_harm_y
 
 from irrepnet import o3
-from irrepnet.errors import BackendError, DtypeError, IrrepsError, ShapeError
+from irrepnet.errors import BackendError, ConfigError, DtypeError, IrrepsError, ShapeError
 
 NORMALIZATIONS = ("integral", "component", "norm")
 
@@ -134,7 +134,10 @@ def test_is_a_module_without_state():
         ("0o", {}, "degree 0 of a 1o are 0e; got 0o"),
         ("1o", {"irreps_in": "1e"}, "degree 1 of a 1e are 1e; got 1o"),
         (2, {"irreps_in": "2x1o"}, r"needs irreps_in '1o' \(vector\) or '1e' \(pseudovector\); got '2x1o'"),
-        (-1, {}, "got l = -1"),
+        (-1, {}, "l >= 0; got -1"),
+        (1.0, {}, "got 1.0"),
+        (True, {}, "got True"),
+        ([True], {}, "got True"),
         ([1.5], {}, "cannot read 1.5"),
         (1, {"normalization": "componet"}, r"got 'componet'. Did you mean 'component'\?"),
     ],
@@ -142,6 +145,18 @@ def test_is_a_module_without_state():
 def test_bad_requests_are_named(l, options, message):
     with pytest.raises(IrrepsError, match=message):
         o3.SphericalHarmonics(l, True, **options)
+
+
+def test_normalize_is_a_flag():
+    """e3nn takes the name of a normalisation there for True."""
+    for call in (lambda: o3.SphericalHarmonics(1, "component"), lambda: o3.spherical_harmonics(1, vectors(2), "norm")):
+        with pytest.raises(ConfigError, match=r"normalize must be True or False; got '\w+'.*normalization='component'"):
+            call()
+
+
+def test_integers_of_numpy_are_degrees():
+    assert o3.SphericalHarmonics(np.int64(2), True).irreps_out == o3.Irreps("2e")
+    assert o3.SphericalHarmonics(np.arange(3), True).irreps_out == o3.Irreps("0e+1o+2e")
 
 
 def test_bad_vectors_are_named():

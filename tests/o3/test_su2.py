@@ -1,4 +1,5 @@
 import e3nn.o3
+import numpy as np
 import pytest
 import torch
 
@@ -57,8 +58,14 @@ def test_dtypes_and_devices():
     assert o3.su2_generators(1).dtype == o3.change_basis_real_to_complex(1).dtype == torch.complex64
 
 
+def test_numbers_of_numpy_are_spins_and_degrees():
+    assert torch.equal(o3.su2_generators(np.int64(1)), o3.su2_generators(1))
+    assert torch.equal(o3.su2_generators(np.float32(1.5)), o3.su2_generators(1.5))
+    assert torch.equal(o3.change_basis_real_to_complex(np.int64(2)), o3.change_basis_real_to_complex(2))
+
+
 def test_bad_arguments_are_named():
-    for j in (-1, 0.25, "1", True):
+    for j in (-1, 0.25, "1", True, float("nan"), float("inf")):
         with pytest.raises(IrrepsError, match=r"a spin is one of 0, 1/2, 1, 3/2"):
             o3.su2_generators(j)
     with pytest.raises(IrrepsError, match=r"a degree is an integer l >= 0; got 0.5"):

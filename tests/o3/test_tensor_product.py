@@ -248,6 +248,23 @@ def test_weights_that_are_missing_or_wrong():
         o3.TensorProduct("1o", "1o", "1e", path, shared_weights=False, internal_weights=True)
 
 
+def test_weights_for_a_product_without_weights():
+    """Dropped silently, they would hide a second factor given to a square."""
+    x, y = torch.randn(4, 6), torch.randn(4, 3)
+    product = o3.FullTensorProduct("2x1o", "1o")
+    message = r"has no weights and needs none; got weight \[4, 6\]. Leave it out."
+    for call in (lambda: product(x, y, x), lambda: product.right(y, x), lambda: o3.TensorSquare("2x1o")(x, x)):
+        with pytest.raises(ShapeError, match=message):
+            call()
+    with pytest.raises(ShapeError, match="needs a list of 0 weights, one for each instruction that has some; got 1"):
+        product(x, y, [x])
+    with pytest.raises(DtypeError, match="needs weight as a tensor; got float"):
+        product(x, y, 1.0)
+    for nothing in (torch.randn(0), torch.randn(4, 0), []):
+        assert torch.equal(product(x, y, nothing), product(x, y))
+        assert torch.equal(product.right(y, nothing), product.right(y))
+
+
 def test_bad_operands_are_named():
     tp = o3.TensorProduct("2x0e+1o", "1o", "1o", [(0, 0, 0, "uvw", True)])
     y = torch.randn(3, 3)

@@ -3,8 +3,8 @@ from typing import NamedTuple
 import pytest
 import torch
 
-from irrepnet.errors import ConfigError, IrrepsError, ShapeError
-from irrepnet.o3.weights import WeightedMap, only_default, resolve_sharing
+from irrepnet.errors import ConfigError, DtypeError, IrrepsError, ShapeError
+from irrepnet.o3.weights import WeightedMap, broadcast_axes, only_default, resolve_sharing
 
 
 class Path(NamedTuple):
@@ -44,6 +44,42 @@ def test_views_of_given_weights():
 def test_lists_of_another_length():
     with pytest.raises(ShapeError, match=r"needs a list of 2 weights, one for each instruction that has some; got 1\."):
         next(weighted().weight_views([torch.randn(2, 3)]))
+
+
+def joined(*weights, **options):
+    return torch.cat(
+        [
+            view.flatten(-len(path.path_shape))
+            for view, path in zip(weighted(**options).weight_views(list(weights)), [PATHS[0], PATHS[2]], strict=True)
+        ],
+        dim=-1,
+    )
+
+
+def test_lists_whose_leading_axes_broadcast():
+    one, rows = torch.randn(1, 2, 3), torch.randn(5, 4)
+    assert torch.equal(joined(one, rows, shared_weights=False), torch.cat([one.reshape(1, 6).expand(5, 6), rows], 1))
+    with pytest.raises(ShapeError, match=r"leading axes broadcast; got \[3\] of weight 0 and \[5\] of weight 1"):
+        joined(one.expand(3, 2, 3), rows, shared_weights=False)
+
+
+def test_lists_of_what_does_not_go_together():
+    with pytest.raises(DtypeError, match="WeightedMap needs weights as tensors; got float for instruction 2"):
+        joined(torch.randn(2, 3), 1.0)
+    with pytest.raises(DtypeError, match="weights of one dtype on one device; got float32 on cpu, float64 on cpu"):
+        joined(torch.randn(2, 3), torch.randn(4).double())
+    with pytest.raises(DtypeError, match="weights of one dtype on one device; got float32 on meta, float32 on cpu"):
+        joined(torch.randn(2, 3, device="meta"), torch.randn(4))
+
+
+def test_axes_that_broadcast():
+    sizes = [torch.Size(axes) for axes in ((), (3,), (4, 1))]
+    assert broadcast_axes("sum", {"a": sizes[0], "b": sizes[1], "c": sizes[2]}) == (4, 3)
+    assert broadcast_axes("sum", {"a": sizes[2], "b": sizes[2]}) == (4, 1)
+    with pytest.raises(
+        ShapeError, match=r"sum needs operands whose leading axes broadcast; got \[3\] of a and \[2\] of b"
+    ):
+        broadcast_axes("sum", {"a": sizes[1], "b": torch.Size([2])})
 
 
 def test_prefix_axes():

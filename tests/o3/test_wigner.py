@@ -1,7 +1,9 @@
 import itertools
 import math
+import time
 
 import e3nn.o3
+import numpy as np
 import pytest
 import sympy
 import torch
@@ -119,6 +121,24 @@ def test_turns_about_x_are_matrices_with_one_angle(l):
     assert_close(torch.tensor(turns_about_x(l, beta.numpy())), o3.wigner_D(l, zero, beta, zero), 1e-14)
 
 
+def test_degree_60_is_a_matter_of_a_millisecond():
+    """No table of (2l+1)^3 numbers is made; the least of some times, in which other work hardly counts."""
+    l, angles = 60, o3.rand_angles(1)
+    D = o3.wigner_D(l, *angles)
+    assert_close(D @ D.mT, torch.eye(2 * l + 1)[None], 1e-12)
+    times = []
+    for _ in range(10):
+        start = time.thread_time()
+        o3.wigner_D(l, *angles)
+        times.append(time.thread_time() - start)
+    assert min(times) < 5e-3
+
+
+def test_integers_of_numpy_are_degrees():
+    assert torch.equal(o3.wigner_3j(*np.array([1, 1, 2])), o3.wigner_3j(1, 1, 2))
+    assert o3.wigner_D(np.int64(2), *torch.zeros(3)).shape == (5, 5)
+
+
 def test_degree_one_is_the_rotation_matrix():
     angles = o3.rand_angles(5)
     assert_close(o3.wigner_D(1, *angles), o3.angles_to_matrix(*angles), 1e-15)
@@ -183,6 +203,9 @@ def test_bad_arguments_are_named():
         o3.so3_generators("a")
     with pytest.raises(DtypeError, match=r"one dtype; got torch.int64"):
         o3.wigner_D(1, *torch.zeros(3).long())
+    for made in (lambda: o3.so3_generators(1, dtype=torch.int64), lambda: o3.wigner_3j(1, 1, 1, torch.complex64)):
+        with pytest.raises(DtypeError, match=r"needs a floating-point dtype, such as torch.float64; got torch"):
+            made()
     with pytest.raises(DtypeError, match="got float"):
         o3.wigner_D(1, 0.0, 0.0, 0.0)
     with pytest.raises(DtypeError, match=r"got torch.float32, torch.float64"):

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from ops.twin import TwinTests
 
 from irrepnet.errors import DtypeError, ShapeError
+from irrepnet.ops._backend import library_status
 from irrepnet.ops.blocks import Block
 from irrepnet.ops.linear import LinearPath, LinearPlan, linear
 
@@ -21,6 +22,8 @@ PLAN = LinearPlan(
         LinearPath(Block(3, 1, 1), Block(0, 3, 1), 14, 1.0),
     ),
 )
+
+needs_library = pytest.mark.skipif(not library_status().loaded, reason=library_status().reason)
 
 
 def by_hand(x, weights, plan, species):
@@ -127,6 +130,126 @@ def test_many_rows_and_one_set_of_weights_for_each():
     torch.testing.assert_close(out[::500], by_hand(x[::500], weights[::500], PLAN, range(10)))
     expected = torch.autograd.grad(linear(x, weights, PLAN, each, backend="reference").sum(), (x, weights))
     torch.testing.assert_close(torch.autograd.grad(out.sum(), (x, weights)), expected)
+
+
+@pytest.mark.parametrize("backend", ["reference", "auto"])
+@pytest.mark.parametrize("batch", [0, 3])
+@pytest.mark.parametrize("rows", [0, 1, 4])
+@pytest.mark.parametrize("kind", ["shared", "each", "species"])
+def test_vmap_of_any_size(kind, batch, rows, backend):
+    """An empty batch keeps the shape of its members; gradients of the weights, too."""
+    torch.manual_seed(0)
+    x = torch.randn(batch, rows, 13, dtype=torch.float64)
+    shape = {"shared": (batch, 18), "each": (batch, rows, 18), "species": (batch, 3, 18)}[kind]
+    weights = torch.randn(shape, dtype=torch.float64)
+    species = torch.randint(3, (rows,)) if kind == "species" else None
+
+    def total(x, weights):
+        out = linear(x, weights, PLAN, species, backend=backend)
+        return out.sin().sum(), out
+
+    for dims in (0, None):
+        W = weights if dims == 0 else torch.randn(shape[1:], dtype=torch.float64)
+        grads, found = torch.vmap(torch.func.grad(total, argnums=(0, 1), has_aux=True), in_dims=(0, dims))(x, W)
+        assert found.shape == (batch, rows, 14) and [g.shape for g in grads] == [x.shape, shape]
+        for n in range(batch):
+            V = W[n] if dims == 0 else W
+            expected, out = torch.func.grad(total, argnums=(0, 1), has_aux=True)(x[n], V)
+            torch.testing.assert_close((found[n], grads[0][n], grads[1][n]), (out, *expected))
+
+
+# Two channels to one, of one component: sizes, then first columns, channels, components, first weight.
+INTS = [2, 1, 2, 0, 0, 2, 1, 1, 0]
+
+
+def changed(**numbers):
+    """The plan with other numbers, by position: changed(n3=1) reads one column later."""
+    plan = list(INTS)
+    for name, number in numbers.items():
+        plan[int(name[1:])] = number
+    return plan
+
+
+def linear_call(plan=INTS, scales=(1.0,), transposed=False, **others):
+    given = {"x": torch.ones(4, 1 if transposed else 2), "weights": torch.ones(1, 2), "species": None, **others}
+    return torch.ops.irrepnet.linear(*given.values(), plan, list(scales), transposed)
+
+
+def weights_call(plan=INTS, scales=(1.0,), num_species=1, **others):
+    given = {"x": torch.ones(4, 2), "g": torch.ones(4, 1), "species": None, **others}
+    return torch.ops.irrepnet.linear_weights(*given.values(), plan, list(scales), num_species)
+
+
+OUTSIDE = "got a plan whose path 0 lies outside its tensors"
+BAD_PLANS = [
+    ({"plan": INTS[:-1]}, r"needs a plan of 3 \+ 6 numbers per path"),
+    ({"plan": []}, r"needs a plan of 3 \+ 6 numbers per path"),
+    ({"scales": ()}, r"needs a plan of 3 \+ 6 numbers per path"),
+    *(({"plan": changed(**{f"n{n}": bad})}, OUTSIDE) for n in range(3, 9) for bad in (-1, 2**30, 2**63 - 1, -(2**63))),
+    *(({"plan": changed(**{f"n{n}": 0})}, OUTSIDE) for n in (5, 6, 7)),  # no channels, no components
+    *(({"plan": changed(**{f"n{n}": 1})}, OUTSIDE) for n in (3, 4, 8)),  # one too far
+    *(({"plan": changed(**{f"n{n}": more})}, OUTSIDE) for n, more in ((5, 3), (6, 2), (7, 2))),
+    ({"plan": [4, 2, 6, *INTS[3:], 0, 0, 2, 2, 1, 2], "scales": (1.0, 1.0)}, "got a plan with overlapping blocks"),
+    ({"plan": [2, 3, 6, 0, 0, 2, 2, 1, 0, 0, 1, 1, 2, 1, 4], "scales": (1.0,) * 2}, "with overlapping blocks"),
+]
+SPECIES = torch.zeros(4, dtype=torch.int64)
+BAD_SPECIES = [
+    ({"species": SPECIES[1:]}, r"needs species as int64 \[4\]; got \[3\]"),
+    ({"species": SPECIES[None]}, r"needs species as int64 \[4\]; got \[1, 4\]"),
+    ({"species": SPECIES.int()}, r"needs species as int64 \[4\]"),
+    *(({"species": SPECIES + bad}, f"needs species from 0 to 0; got {bad}") for bad in (-1, 1, 2**62)),
+]
+
+
+@needs_library
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        *BAD_PLANS,
+        *BAD_SPECIES,
+        ({"x": torch.ones(4, 1)}, r"linear needs x \[..., 2\]; got x \[4, 1\]"),
+        ({"transposed": True, "x": torch.ones(4, 2)}, r"linear needs x \[..., 1\]; got x \[4, 2\]"),
+        ({"x": torch.ones(2)}, r"linear needs x with two axes; got \[2\]"),
+        ({"weights": torch.ones(1, 3)}, r"linear needs weights \[..., 2\]; got weights \[1, 3\]"),
+        ({"weights": torch.ones(2)}, r"linear needs weights with two axes; got \[2\]"),
+        ({"weights": torch.ones(1, 2).double()}, "needs x and weights of one dtype"),
+        ({"x": torch.ones(4, 2).half()}, "needs x in float32 or float64; got Half"),
+        ({"weights": torch.ones(1, 2).long()}, "needs weights in float32 or float64; got Long"),
+        *(({"weights": torch.ones(sets, 2)}, f"a set of weights for each of 4 rows; got {sets}") for sets in (0, 3, 5)),
+    ],
+)
+def test_the_library_checks_its_arguments(arguments, message):
+    """The stable ABI checks nothing, and an op can be called with a plan that no class has looked at."""
+    with pytest.raises(RuntimeError, match=message):
+        linear_call(**arguments)
+
+
+@needs_library
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        *BAD_PLANS,
+        *BAD_SPECIES,
+        ({"x": torch.ones(4, 1)}, r"linear_weights needs x \[..., 2\]; got x \[4, 1\]"),
+        ({"g": torch.ones(4, 2)}, r"linear_weights needs g \[..., 1\]; got g \[4, 2\]"),
+        ({"g": torch.ones(1)}, r"linear_weights needs g with two axes; got \[1\]"),
+        ({"g": torch.ones(3, 1)}, r"x and g with equal leading axes; got \[4, 2\] and \[3, 1\]"),
+        ({"g": torch.ones(4, 1).double()}, "needs x and g of one dtype; got Float and Double"),
+        ({"x": torch.ones(4, 2).half()}, "needs x in float32 or float64; got Half"),
+        *(({"num_species": sets}, f"needs num_species > 0; got {sets}") for sets in (0, -1)),
+        *(({"num_species": sets}, f"a set of weights for each of 4 rows; got {sets}") for sets in (3, 2**40)),
+    ],
+)
+def test_the_library_checks_its_arguments_for_gradients_of_weights(arguments, message):
+    with pytest.raises(RuntimeError, match=message):
+        weights_call(**arguments)
+
+
+@needs_library
+def test_the_library_checks_its_arguments_and_takes_these():
+    assert torch.equal(linear_call(), torch.full((4, 1), 2.0))
+    assert torch.equal(linear_call(transposed=True), torch.ones(4, 2))
+    assert torch.equal(weights_call(), torch.full((1, 2), 4.0))
 
 
 def test_species_out_of_range():

@@ -1,4 +1,5 @@
 import copy
+import math
 import pickle
 
 import pytest
@@ -6,7 +7,7 @@ import torch
 
 from irrepnet import o3
 from irrepnet.errors import ShapeError
-from irrepnet.ops import Block, Coupling, ProductPath, ProductPlan
+from irrepnet.ops import Block, Coupling, ProductPath, ProductPlan, tensor_product
 
 UNIT = Coupling((1, 1, 1), (1.0,))
 SCALAR = Block(0, 2, 1)
@@ -85,7 +86,7 @@ def test_small_blocks_of_one_multiplicity_share_a_matrix():
         ),
         (lambda: plan(path(), weight_numel=3), "the paths hold 2 weights; got weight_numel = 3"),
         (
-            lambda: plan(path(in1=Block(0, 1, 3)), dims=(3, 1, 2)),
+            lambda: plan(path(in1=Block(0, 2, 3)), dims=(6, 1, 2)),
             r"path 0 couples \(3, 1, 1\); its coupling is \(1, 1, 1\)",
         ),
         (
@@ -97,6 +98,12 @@ def test_small_blocks_of_one_multiplicity_share_a_matrix():
             lambda: plan(path(mode="uvx", weight_offset=None, weight_shape=()), weight_numel=0),
             "needs a mode of .*; got 'uvx'",
         ),
+        (lambda: plan(path(out=Block(0, 1, 1))), r"path 0 of mode 'uvu' needs mul_out = mul_in1; got \(2, 1, 1\)"),
+        (lambda: plan(path(mode="uuw")), r"path 0 of mode 'uuw' needs mul_in1 = mul_in2; got \(2, 1, 2\)"),
+        (
+            lambda: plan(path(in2=SCALAR, mode="uuw", weight_offset=None), dims=(2, 2, 2)),
+            "path 0 needs weights for its mode 'uuw'; got none",  # without, all outputs would be the same sum
+        ),
         (
             lambda: plan(path(weight_shape=(2,))),
             r"path 0 of mode 'uvu' needs weight_shape \(2, 1\); got \(2,\)",
@@ -107,3 +114,41 @@ def test_small_blocks_of_one_multiplicity_share_a_matrix():
 def test_plans_that_cannot_be(make, message):
     with pytest.raises(ShapeError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    ("mode", "fitting"),
+    [
+        ("uvw", (2, 3, 4)),
+        ("uvu", (2, 3, 2)),
+        ("uvv", (2, 3, 3)),
+        ("uuw", (2, 2, 5)),
+        ("uuu", (2, 2, 2)),
+        ("uvuv", (2, 3, 6)),
+        ("uvu<v", (4, 4, 6)),
+        ("u<vw", (4, 4, 5)),
+    ],
+)
+@pytest.mark.parametrize("more", [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)])
+def test_multiplicities_go_with_the_mode(mode, fitting, more):
+    """What would not fit is what instructions of e3nn's products refuse, too; a kernel is never asked for it."""
+    muls = tuple(a + b for a, b in zip(fitting, more, strict=True))
+    free = {"uvw": (0, 1, 2), "uvu": (1,), "uvv": (0,), "uuw": (2,), "u<vw": (2,)}.get(mode, ())
+    blocks = [Block(0, mul, 1) for mul in muls]
+    wanted = ProductPath(*blocks, mode, 0, 0, 1.0)
+    wanted = wanted._replace(weight_shape=wanted.needed_weight_shape)
+    numel = math.prod(wanted.weight_shape)
+
+    def make():
+        return plan(wanted, dims=muls, weight_numel=numel)
+
+    if more == (0, 0, 0) or more.index(1) in free:
+        made = make()
+        x, y, weights = (torch.randn(size) for size in (muls[0], muls[1], numel))
+        results = [tensor_product(x, y, weights, made, backend=backend) for backend in ("reference", "auto")]
+        torch.testing.assert_close(*results)
+    else:
+        with pytest.raises(
+            ShapeError, match=rf"path 0 of mode '{mode}' needs mul_.* = .*; got \({muls[0]}, {muls[1]}, "
+        ):
+            make()

@@ -147,6 +147,46 @@ class TestPlantedFaults:
         worst = equivariance_error(f, "1o", "1o").worst
         assert 1e-7 < worst < 1e-5
 
+    @pytest.mark.parametrize("scale", [1e-5, 1.0, 1e200])
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_errors_are_those_of_the_output_whatever_its_size(self, scale, dtype):
+        if dtype == torch.float32 and scale == 1e200:
+            scale = 1e30  # its square overflows too
+        assert_equivariant(lambda x: scale * x, "1o", "1o", dtype=dtype)
+        with pytest.raises(AssertionError, match="not equivariant under rotation"):
+            assert_equivariant(lambda x: scale * x[:, [1, 2, 0]], "1o", "1o", dtype=dtype)
+        worst = equivariance_error(lambda x: scale * x[:, [1, 2, 0]], "1o", "1o", dtype=dtype).worst
+        assert worst == pytest.approx(equivariance_error(lambda x: x[:, [1, 2, 0]], "1o", "1o").worst, rel=1e-4)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_a_small_entry_does_not_hide_behind_a_large_one(self, dtype):
+        f = lambda x: torch.cat([1e4 + x[:, :1] * 0, 0.05 * x[:, [1, 2, 0]]], dim=1)
+        with pytest.raises(AssertionError, match=r"under rotation: output 0 \(1x1o of 1x0e\+1x1o\) has error"):
+            assert_equivariant(f, "1o", "0e+1o", dtype=dtype)
+        assert_equivariant(lambda x: torch.cat([1e4 + x[:, :1] * 0, 0.05 * x], dim=1), "1o", "0e+1o", dtype=dtype)
+
+    def test_rounding_of_the_whole_output_is_allowed_for_in_a_small_entry(self):
+        mixed = lambda x: torch.cat([x, (x + 1e-4 * x) - x], dim=1)  # the second has lost four of seven digits
+        report = equivariance_error(mixed, "1o", "1o+1o", dtype=torch.float32)
+        assert report.worst < 1e-4 < 10 * report.worst
+        assert_equivariant(mixed, "1o", "1o+1o", dtype=torch.float32)
+
+    @pytest.mark.parametrize("place", [0, 1])
+    def test_infinity_is_not_a_pass(self, place):
+        x = torch.tensor([[1.0, 0, 0], [1, 2, 3]], dtype=torch.float64)
+        f = lambda x: torch.cat([x, 1 / (x[:, :1] - 1)], dim=1)[:, 3 * place :]  # infinite in one row, if not rotated
+        for parity in (True, False):
+            with pytest.raises(AssertionError, match="has error inf"):
+                assert_equivariant(f, "1o", ["1o+0e", "0e"][place], inputs=[x], parity=parity)
+
+    def test_row_numbers_are_noticed_in_a_single_trial(self):
+        f = lambda x: x * torch.arange(1.0, len(x) + 1, dtype=x.dtype)[:, None]
+        for rows in (2, 3):
+            x = torch.randn(rows, 3, dtype=torch.float64)
+            for seed in range(20):
+                with pytest.raises(AssertionError, match="permutation"):
+                    assert_equivariant(f, "1o", "1o", permutation=([0], [0]), inputs=[x], trials=1, seed=seed)
+
 
 class TestReport:
     def test_values_of_a_known_error(self):
@@ -192,6 +232,10 @@ class TestReport:
         keep = torch.tensor([1.0, 0, 0, 0])
         report = equivariance_error(lambda x: keep * x, "0e+0x2e+1o", "0e+0x2e+1o")
         assert [entry.rms > 0 for entry in report.entries] == [True, False]  # of "0x2e" there is nothing to report
+        *_, line, warning = str(report).splitlines()
+        assert line.split()[:3] == ["0", "1x1o", "zero"] and warning.startswith("An entry that is zero keeps every law")
+        assert_equivariant(lambda x: keep * x, "0e+1o", "0e+1o")
+        assert "zero" not in str(equivariance_error(lambda x: x, "0e+1o", "0e+1o"))
 
     def test_rms_of_an_entry_is_the_smallest_of_all_trials(self):
         one, more = (equivariance_error(lambda x: x, "1o", "1o", trials=trials) for trials in (1, 10))
@@ -234,6 +278,34 @@ class TestModules:
         assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
         assert module.training
 
+    @pytest.mark.parametrize("ends", ["well", "badly"])
+    def test_buffers_are_put_back_when_assigned_or_after_an_error(self, ends):
+        class Counter(nn.Module):
+            def __init__(self):
+                super().__init__()
+                self.register_buffer("replaced", torch.zeros(1, dtype=torch.float64))
+                self.register_buffer("written", torch.zeros(1, dtype=torch.float64))
+                self.register_buffer("made", None)
+
+            def forward(self, x):
+                self.replaced = self.replaced + 1
+                self.written += 1
+                self.made = torch.ones(1)
+                self.register_buffer("new", torch.ones(1))
+                if ends == "badly":
+                    raise ArithmeticError
+                return x * self.replaced
+
+        module = nn.Sequential(Counter())
+        buffers = dict(module[0]._buffers)
+        if ends == "well":
+            assert_equivariant(module, "1o", "1o")
+        else:
+            with pytest.raises(ArithmeticError):
+                assert_equivariant(module, "1o", "1o")
+        assert module[0]._buffers == buffers and module[0].made is None
+        assert all(buffer is None or buffer == 0 for buffer in buffers.values())
+
     def test_arguments_are_left_alone(self):
         x = torch.randn(4, 3)
         before = x.clone()
@@ -269,6 +341,8 @@ class TestErrors:
             assert_equivariant(lambda x: x, "1o", "1o", inputs=[x, x])
         with pytest.raises(ShapeError, match=r"inputs\[0\] needs .* \[..., 5\] for 1x2e; got torch.float32 \[2, 3\]"):
             assert_equivariant(lambda x: x, "2e", "2e", inputs=[x])
+        with pytest.raises(ConfigError, match=r"dtype=torch.float64 is for random arguments; got inputs too"):
+            assert_equivariant(lambda x: x, "1o", "1o", inputs=[torch.ones(2, 3)], dtype=torch.float64)
         with pytest.raises(ConfigError, match=r"argument 1 is declared None.*give inputs=\[...\]"):
             assert_equivariant(lambda x, y: x, ["1o", None], "1o")
 
@@ -283,6 +357,8 @@ class TestErrors:
             assert_equivariant(lambda x: x, "1o", "1o", translation=True)
         with pytest.raises(ConfigError, match="trials needs an integer >= 1; got 0"):
             assert_equivariant(lambda x: x, "1o", "1o", trials=0)
+        with pytest.raises(ConfigError, match=r"trials needs an integer >= 1; got 2\.5"):
+            assert_equivariant(lambda x: x, "1o", "1o", trials=2.5)
         with pytest.raises(IrrepsError, match="cannot read term '1'"):
             assert_equivariant(lambda x: x, "1", "1o")
 
@@ -294,6 +370,8 @@ class TestErrors:
         with pytest.raises(ShapeError, match=r"same number of rows; got .*argument 0.*argument 1"):
             inputs = [torch.ones(2, 3), torch.ones(4, 3)]
             assert_equivariant(lambda x, y: x, ["1o", "1o"], "1o", permutation=([0, 1], [0]), inputs=inputs)
+        with pytest.raises(ConfigError, match=r"permutation needs two rows or more to exchange; got 1\. Give inputs"):
+            assert_equivariant(lambda x: x, "1o", "1o", permutation=([0], [0]), inputs=[torch.ones(1, 3)])
         with pytest.raises(ShapeError, match=r"needs outputs of 5 rows; output 0 is \[1, 3\]"):
             assert_equivariant(lambda x: x.sum(0, keepdim=True), "1o", "1o", permutation=([0], [0]))
 

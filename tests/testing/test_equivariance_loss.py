@@ -130,3 +130,35 @@ def test_errors():
         equivariance_loss(identity, ["1o", "1o"], "1o", x)
     with pytest.raises(ShapeError, match=r"outputs of <lambda>\[0\] needs a floating-point tensor \[..., 5\]"):
         equivariance_loss(identity, "1o", "2e", x)
+    with pytest.raises(ConfigError, match=r"num_elements needs an integer >= 1; got 1\.5"):
+        equivariance_loss(identity, "1o", "1o", x, num_elements=1.5)
+
+
+def test_arguments_are_left_alone():
+    x = rows("1o")
+    before = x.clone()
+    assert equivariance_loss(lambda x: x.add_(1), "1o", "1o", x, generator=seeded()) == equivariance_loss(
+        lambda x: x + 1, "1o", "1o", before, generator=seeded()
+    )
+    assert torch.equal(x, before)
+
+
+def test_dropout_drops_the_same_and_the_random_state_moves_on():
+    drop = nn.Dropout(0.5)
+    f = lambda x: x * drop(torch.ones(len(x), 1, dtype=x.dtype))
+    x = rows("1o")
+    torch.manual_seed(1)
+    assert equivariance_loss(f, "1o", "1o", x, num_elements=3, generator=seeded()) < 1e-25
+    after = torch.get_rng_state()
+    torch.manual_seed(1)
+    f(x)
+    assert torch.equal(after, torch.get_rng_state())  # as after one call
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_summed_in_float32(dtype):
+    """300 squares of 100 are too large for float16, whose largest number is 65504."""
+    x = torch.full((100, 3), 100.0, dtype=dtype)
+    loss = equivariance_loss(lambda x: x, "1o", "1o", x, generator=seeded())
+    assert loss.dtype == torch.float32 and loss < 1e-4
+    assert equivariance_loss(lambda x: 0 * x, "1o", "1o", x) == 0  # eps = 1e-12 is 0 in float16

@@ -10,7 +10,7 @@ from scipy.integrate import quad
 from scipy.spatial.transform import Rotation
 
 from irrepnet import o3
-from irrepnet.errors import ConfigError, DataError, ShapeError
+from irrepnet.errors import ConfigError, DataError, IrrepsError, ShapeError
 from irrepnet.testing import equivariant_basis, strategies
 
 IRREPS = strategies.irreps(lmax=3, max_mul=2)
@@ -29,7 +29,7 @@ GROUPS["Td"] = np.concatenate(
 
 
 def matrices(name):
-    return torch.tensor(GROUPS[name])
+    return torch.tensor(GROUPS[name], device="cpu")
 
 
 def character(irreps, elements):
@@ -135,3 +135,32 @@ def test_errors():
         equivariant_basis("1o", "1o", torch.zeros(0, 3, 3))
     with pytest.raises(DataError, match="orthogonal"):
         equivariant_basis("1o", "1o", torch.ones(1, 3, 3))
+    with pytest.raises(IrrepsError, match=r"needs \d+ GiB for 16384 maps from 128x1o to 128x1o, more than 4"):
+        equivariant_basis("128x1o", "128x1o")
+
+
+def turn(angle, axis):
+    return torch.tensor(Rotation.from_rotvec(angle * np.array(axis) / np.linalg.norm(axis)).as_matrix())
+
+
+@pytest.mark.parametrize("axis", [(0, 0, 1), (1, 0, 0), (3, 5, -8)])
+@pytest.mark.parametrize("angle", [1.0, 1e-3, 1e-5, 1e-7])
+def test_small_angles_are_rotations_too(angle, axis):
+    one = turn(angle, axis)
+    assert len(equivariant_basis("2e", "2e", one[None])) == 5  # one for each m, scale and turn
+    assert len(equivariant_basis("2e", "2e", torch.stack([one, turn(angle, (5, 2, 1))]))) == 1
+
+
+def test_what_may_be_rounding_is_refused():
+    with pytest.raises(
+        DataError, match=r"1 or differ from it by more than rounding; got some that move a map by 1\.\de-10"
+    ):
+        equivariant_basis("1o", "1o", turn(1e-10, (0, 0, 1))[None])
+    rounded = matrices("D3").float()  # with seven digits it is the same group
+    assert len(equivariant_basis("1o+2e", "1o+2e", rounded)) == len(equivariant_basis("1o+2e", "1o+2e", matrices("D3")))
+
+
+def test_default_device_does_not_matter():
+    elements = matrices("C4")
+    with torch.device("meta"):
+        assert len(equivariant_basis("1o", "1o", elements)) == 3

@@ -123,9 +123,46 @@ def test_errors():
         assert_normalized(identity, "0e", "0e", normalization="components")
     with pytest.raises(ConfigError, match=r"trials needs an integer >= 30: .*; got 1"):
         assert_normalized(identity, "0e", "0e", trials=1)
+    with pytest.raises(ConfigError, match=r"trials needs an integer >= 30: .*; got 30.5"):
+        assert_normalized(identity, "0e", "0e", trials=30.5)
     with pytest.raises(ConfigError, match="irreps_out needs an output to measure"):
         assert_normalized(identity, "0e", "")
     with pytest.raises(ShapeError, match="irreps_out declares 2 outputs; <lambda> returned 1"):
         assert_normalized(identity, "0e", ["0e", "0e"])
     with pytest.raises(ConfigError, match=r"cannot tell with trials=30: the variance of output 0 \(1x0e\) is known to"):
         assert_normalized(o3.Linear("0e", "0e"), "0e", "0e", trials=30)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("normalization", ["component", "norm"])
+def test_vectors_of_one_length_are_right_but_for_rounding(dtype, normalization):
+    """Their mean square does not vary at all, so chance allows nothing."""
+    layer = o3.SphericalHarmonics("1o+2e+3o", normalize=True, normalization=normalization)
+    for seed in range(3):
+        assert_normalized(layer, "1o", "1o+2e+3o", normalization=normalization, dtype=dtype, seed=seed, trials=60)
+    unit = lambda x: x * (7 / x.square().sum(-1, keepdim=True)).sqrt()
+    assert_normalized(unit, "3o", "3o", dtype=dtype, trials=60)
+    with pytest.raises(AssertionError, match="not normalized"):
+        assert_normalized(lambda x: (1 + 1e-5) * unit(x), "3o", "3o", dtype=dtype, trials=60)
+
+
+@pytest.mark.parametrize(
+    ("irreps", "factors"), [("4x0e", [2, 0, 0, 0]), ("1o", [3**0.5, 0, 0]), ("2x1o", [1.2, 1.2, 1.2, 0.7, 0.7, 0.8])]
+)
+def test_a_large_column_does_not_make_up_for_a_small_one(irreps, factors):
+    scale = torch.tensor(factors, dtype=torch.float64)
+    scale /= scale.square().mean().sqrt()
+    with pytest.raises(
+        AssertionError, match=rf"column 0 of output 0 \({irreps.replace('1o', '1x1o', irreps == '1o')}\)"
+    ):
+        assert_normalized(lambda x: scale * x, irreps, irreps)
+
+
+def test_many_columns_do_not_fail_by_chance():
+    for seed in range(3):
+        assert_normalized(lambda x: x, "64x0e+8x2e", "64x0e+8x2e", trials=60, seed=seed)
+
+
+def test_default_device_does_not_matter():
+    with torch.device("meta"):
+        assert_normalized(lambda x: x, "4x1o", "4x1o", normalization="norm", trials=30)

@@ -129,3 +129,12 @@ class TestErrors:
         before = torch.get_rng_state()
         infer_parity(torch.linalg.cross, VECTORS)
         assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1e9])
+def test_size_of_the_output_does_not_matter(scale):
+    assert infer_parity(lambda x: scale * x, "2x0o+1o") == o3.Irreps("2x0o+1o")
+    with pytest.raises(IrrepsError, match="column 3 of output 0 of <lambda> is zero"):
+        infer_parity(lambda x: scale * torch.cat([x, 1e-9 * x], dim=-1), "1o")
+    with pytest.raises(IrrepsError, match="column 0 of output 0 of <lambda> is zero"):  # but for rounding
+        infer_parity(lambda x: (x + 1) - x - 1, "1o")

@@ -219,3 +219,16 @@ def test_errors(crystal):
         assert_periodic(lambda pos, cell: pos[pos[:, 0] > 0], pos, cell, outputs="intensive")
     with pytest.raises(DtypeError, match=r"needs tol for torch\.float16"):
         assert_periodic(lambda pos, cell: pos.half(), pos, cell)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_small_results_are_measured_by_their_own_size(crystal, dtype):
+    pos, cell = (x.to(dtype) for x in crystal[:2])
+    assert_periodic(lambda pos, cell: 1e-5 * cell.det().abs(), pos, cell, outputs="extensive")
+    with pytest.raises(AssertionError, match="with the lattice vectors in another order"):
+        assert_periodic(lambda pos, cell: 1e-5 * cell[0].norm(), pos, cell, outputs="intensive")
+
+
+def test_default_device_does_not_matter(crystal):
+    with torch.device("meta"):
+        assert_periodic(lambda pos, cell: cell.det().abs(), *crystal[:2], outputs="extensive")

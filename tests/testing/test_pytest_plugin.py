@@ -54,6 +54,13 @@ def test_fails_without_the_fixture():
     raise ArithmeticError("planted")
 """
 
+SEEDED = """
+import torch
+
+def test_weight(float_dtype):
+    assert torch.rand(1, dtype=torch.float64).item() == WEIGHT
+"""
+
 HYPOTHESIS = """
 from hypothesis import given, settings
 from irrepnet.testing import strategies
@@ -115,6 +122,12 @@ def test_a_failing_test_tells_its_seed_and_repeats_with_it(run, pytester):
     assert [row[0] for row in rows[:2]] == [seed, seed] and [row[0] for row in rows[3:]] == ["0", "0"]
     first, again, other, default, default_again = (weight for _, weight in rows)
     assert first == again != other != default == default_again
+
+
+def test_every_fixture_starts_from_the_seed(run):
+    weight = torch.rand(1, dtype=torch.float64, generator=torch.Generator().manual_seed(5)).item()
+    code, text = run(SEEDED.replace("WEIGHT", repr(weight)), "--irrepnet-seed", "5")
+    assert code == 0 and "2 passed" in text, text
 
 
 def test_a_failing_check_shows_the_line_of_the_test(run):

@@ -45,7 +45,7 @@ def contract(
     """
     groups = plan.channelwise_groups()
     sizes = [group.rows * group.columns for group in groups]
-    path_weights = _split_weights(plan, weights)
+    path_weights = _split_weights(plan, weights, tables)
     messages: list[tuple[tuple[int, ...], Tensor]] = []
     matrices = (y @ tables[: plan.panel_offset].view(plan.dim2, sum(sizes))).split(sizes, dim=1)
     for group, flat in zip(groups, matrices, strict=True):
@@ -69,10 +69,10 @@ def contract(
     return messages
 
 
-def _split_weights(plan: ProductPlan, weights: Tensor | None) -> list[Tensor | None]:
+def _split_weights(plan: ProductPlan, weights: Tensor | None, tables: Tensor) -> list[Tensor | None]:
     """Cut the flat weights into those of each path, ``[(rows,) *weight_shape]``."""
-    if weights is None:
-        return [None] * len(plan.paths)
+    if weights is None:  # paths that have weights all the same have none of them, and sum nothing
+        weights = tables.new_zeros(0)
     pieces = iter(weights.split([math.prod(p.weight_shape) for p in plan.paths if p.weight_offset is not None], dim=-1))
     return [
         None if path.weight_offset is None else next(pieces).unflatten(-1, path.weight_shape) for path in plan.paths
