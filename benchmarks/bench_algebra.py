@@ -50,7 +50,7 @@ def run(scope: SimpleNamespace, call: Call, which: str) -> Sequence[Tensor]:
         with torch.no_grad():
             return list(tensors(eval(call.call, names)))
     outputs = list(tensors(eval(call.call, names)))
-    cotangents = [torch.randn_like(y) for y in outputs]
+    cotangents = [torch.randn(y.shape, dtype=y.dtype) for y in outputs]  # the same, whatever the layout
     leaves = [x for x in scope.x if x.requires_grad]
     return torch.autograd.grad(outputs, leaves, cotangents, allow_unused=True, materialize_grads=True)
 
