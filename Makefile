@@ -107,17 +107,19 @@ sanitize: $(VENV)/.dev
 # One thread each: the table compares kernels. Each benchmark compares results before it times them.
 bench: $(VENV)/.dev
 	@export OMP_NUM_THREADS=1
-	echo "[bench 1/6] convolution, 2000 edges, all problems"
+	echo "[bench 1/7] convolution, 2000 edges, all problems"
 	$(PY) benchmarks/bench_convolution.py --quick --contenders fused e3nn --out $(BENCH)
-	echo "[bench 2/6] convolution, 20000 edges"
+	echo "[bench 2/7] convolution, 20000 edges"
 	$(PY) benchmarks/bench_convolution.py --problems nequip-water mace-medium --edges 20000 --contenders fused e3nn --rounds 5 --budget 8 --out $(BENCH)/large
-	echo "[bench 3/6] spherical harmonics"
+	echo "[bench 3/7] spherical harmonics"
 	$(PY) benchmarks/bench_spherical_harmonics.py --quick --out $(BENCH)
-	echo "[bench 4/6] linear maps and products with shared weights"
+	echo "[bench 4/7] linear maps and products with shared weights"
 	$(PY) benchmarks/bench_linear.py --quick --out $(BENCH)
-	echo "[bench 5/6] construction"
+	echo "[bench 5/7] what users of e3nn reach for"
+	$(PY) benchmarks/bench_algebra.py --quick --out $(BENCH)
+	echo "[bench 6/7] construction"
 	$(PY) benchmarks/bench_construction.py --quick --out $(BENCH)
-	echo "[bench 6/6] a force field on 192 atoms of water"
+	echo "[bench 7/7] a force field on 192 atoms of water"
 	$(PY) benchmarks/bench_model.py --quick --out $(BENCH)
 	$(PY) benchmarks/report.py $(BENCH) --markdown
 	echo "[bench] done: $(BENCH)/*.csv, $(BENCH)/convolution.png"

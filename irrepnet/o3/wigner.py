@@ -58,10 +58,10 @@ def wigner_D(l: int, alpha: torch.Tensor, beta: torch.Tensor, gamma: torch.Tenso
     angles = torch.stack(torch.broadcast_tensors(alpha, beta, gamma)).to(torch.float64).unsqueeze(-1) * m
     cos, sin = angles.cos(), angles.sin()  # [3, ..., 2l+1]
     # Z(t) has cos(m t) on the diagonal and sin(m t) on the antidiagonal; it is applied, never formed. The turn about x
-    # is made transposed, as (J Z(-t)) J: then one matrix product serves all rotations.
-    d = torch.addcmul(cos[1].unsqueeze(-2) * J, sin[1].unsqueeze(-2), J.flip(-1)) @ J
+    # is (J Z) J in this order: then one matrix product serves all rotations.
+    d = torch.addcmul(cos[1].unsqueeze(-2) * J, sin[1].unsqueeze(-2), J.flip(-1), value=-1) @ J
     work = torch.promote_types(dtype, torch.float32)  # sums of many terms are behind us
-    d, cos, sin = d.to(work).mT, cos.to(work), sin.to(work)  # [..., 2l+1, 2l+1], turn about x
+    d, cos, sin = d.to(work), cos.to(work), sin.to(work)  # [..., 2l+1, 2l+1], turn about x
     d = torch.addcmul(cos[0].unsqueeze(-1) * d, sin[0].unsqueeze(-1), d.flip(-2))
     d = torch.addcmul(cos[2].unsqueeze(-2) * d, sin[2].unsqueeze(-2), d.flip(-1), value=-1)
     return d.to(dtype)
