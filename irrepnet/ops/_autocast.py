@@ -29,4 +29,7 @@ def without_autocast(device: torch.device) -> AbstractContextManager[object]:
     """
     if not torch.amp.is_autocast_available(device.type):
         return nullcontext()
+    # To switch off what is off costs more than a small op. A traced graph may be run under autocast later.
+    if not torch.is_autocast_enabled(device.type) and not torch.compiler.is_compiling():
+        return nullcontext()
     return torch.autocast(device.type, enabled=False)
