@@ -132,7 +132,7 @@ class SphericalTensor(Irreps):
                     "lengths; got p_val = -1. Give values, or make a SphericalTensor with p_val = 1."
                 )
             values = (pos * unit).sum(dim=-1)  # unlike a root, with finite derivatives at zero
-        shape = torch.broadcast_shapes(unit.shape[:-1], values.shape)
+        shape = torch.broadcast_tensors(unit[..., 0], values)[0].shape  # torch.broadcast_shapes would import sympy
         unit = unit.expand(*unit.shape[:-2], shape[-1], 3)
         valued = (values != 0).expand(shape).sum_to_size(unit.shape[:-1]).bool()  # [..., N]
         given = valued | (unit != 0).any(dim=-1)
@@ -196,7 +196,7 @@ class SphericalTensor(Irreps):
         """
         need_tensors("from_samples_on_s2", self.lmax, positions=positions, values=values)
         from_grid = FromS2Grid(res, self.lmax, normalization="integral", dtype=values.dtype, device=values.device)
-        *batch, n = torch.broadcast_shapes(positions.shape[:-1], values.shape)
+        *batch, n = torch.broadcast_tensors(positions[..., 0], values)[0].shape
         if math.prod(batch) * n == 0:
             return values.new_zeros(*batch, self.dim)
         sets = positions.shape[:-2]

@@ -108,7 +108,8 @@ def block_diagonal(
         block = copies.reshape(*D.shape[:-2], size, size)
         rows.append(torch.nn.functional.pad(block, (start, dim - start - size)))  # [..., size, dim]
         start += size
-    batch = torch.broadcast_shapes(alpha.shape, beta.shape, gamma.shape, () if k is None else k.shape)
+    # torch.broadcast_shapes would import sympy, which takes longer than all of this.
+    batch = torch.broadcast_tensors(alpha, beta, gamma, *([] if k is None else [k]))[0].shape
     rows = [row.expand(*batch, *row.shape[-2:]) for row in rows]
     return torch.cat(rows, dim=-2) if rows else alpha.new_zeros(*batch, 0, 0)
 
