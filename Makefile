@@ -23,8 +23,8 @@ SHELL := bash
 .PHONY: help demo test cuda sanitize bench lint clean
 
 help:
-	@echo "make demo   set up, train a water force field, run MD, write $(RUN)/report.html (about 10 minutes on 2 cores)"
-	echo "make test   set up, run all tests, doctests and tutorials (about 10 minutes on 2 cores)"
+	@echo "make demo   set up, train a water force field, run MD, write $(RUN)/report.html (about 12 minutes on 2 cores)"
+	echo "make test   set up, run all tests, doctests and tutorials (about 18 minutes on 2 cores)"
 	echo "make cuda   compile the CUDA kernels and check what is in them (needs nvcc, no GPU)"
 	echo "make sanitize  run the kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer (about 5 minutes)"
 	echo "make bench  set up, time kernels and a model against e3nn, write $(BENCH) (about 10 minutes on 2 cores)"
