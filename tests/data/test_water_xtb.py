@@ -32,11 +32,35 @@ def generate():
     return module
 
 
+def is_liquid(frame):
+    return frame.group.startswith("start")
+
+
+def nearest_between_molecules(frame, first, second):
+    one, two = np.flatnonzero(frame.species == first), np.flatnonzero(frame.species == second)
+    vec = frame.pos[two] - frame.pos[one][:, None]
+    vec -= 12.42 * np.round(vec / 12.42)
+    return np.where(one[:, None] // 3 == two // 3, np.inf, np.linalg.norm(vec, axis=-1))
+
+
+def test_short_contacts_are_learned_from_and_not_tested_on(train, heldout):
+    contacts = [frame for frame in train if not is_liquid(frame)]
+    assert len(contacts) == 23
+    assert all(is_liquid(frame) for frame in heldout)
+    for (first, second), (low, liquid) in {(8, 8): (1.9, 2.45), (8, 1): (1.25, 1.5), (1, 1): (1.0, 1.3)}.items():
+        gaps = np.array([nearest_between_molecules(frame, first, second).min() for frame in contacts])
+        assert low - 1e-4 < gaps.min() < low + 0.15
+        in_liquid = min(nearest_between_molecules(frame, first, second).min() for frame in train if is_liquid(frame))
+        assert in_liquid > liquid
+        assert (gaps < in_liquid).mean() > 0.5  # most frames show a distance that the liquid does not
+    assert 5 < max(abs(frame.forces).max() for frame in contacts) < 10  # steep, but no frame outweighs all others
+
+
 def test_size_and_split(train, heldout):
-    assert len(train) == 138
+    assert len(train) == 161
     assert len(heldout) == 30
     groups = {frame.group for frame in train}, {frame.group for frame in heldout}
-    assert [len(names) for names in groups] == [23, 5]
+    assert [len(names) for names in groups] == [46, 5]
     assert not groups[0] & groups[1]
     assert duplicated_frames(train, heldout) == []
     assert sum(path.stat().st_size for path in FOLDER.glob("*.npz")) < 1_000_000
@@ -48,9 +72,10 @@ def test_values_are_sound(train, heldout):
         assert frame.species.tolist() == [8, 1, 1] * 64
         assert frame.pbc.all()
         assert abs(frame.forces.sum(axis=0)).max() < 1e-4
-    assert force_rms(train) == pytest.approx(0.890, abs=0.001)
+    assert force_rms(train) == pytest.approx(0.930, abs=0.001)
+    assert force_rms([frame for frame in train if is_liquid(frame)]) == pytest.approx(0.890, abs=0.001)
     assert force_rms(heldout) == pytest.approx(0.888, abs=0.001)
-    energies = np.array([frame.energy for frame in train]) / 64
+    energies = np.array([frame.energy for frame in train if is_liquid(frame)]) / 64
     assert (energies.mean(), energies.std()) == pytest.approx((-157.257, 0.020), abs=0.001)
 
 

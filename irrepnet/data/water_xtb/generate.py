@@ -1,5 +1,9 @@
 """Make the shipped water set: 28 independent boxes of 64 H2O, six frames each, energies and forces by GFN1-xTB.
 
+One more frame of each training start has short contacts that a liquid never visits: a model that has not seen how steep
+they are may invent a minimum there, and dynamics finds it. Eight molecules are pushed onto a neighbour each, until one
+pair of their atoms is at a drawn distance.
+
 Each start is sampled by the flexible classical model below (random orientations on a lattice, melted, then kept at the
 start's own temperature). Twice per start the box passes to GFN1-xTB: two damped steps down its forces, then a few steps
 of hot Langevin dynamics, of which every second one is kept. The hydrogen mass is raised, which allows 2 fs steps and
@@ -14,7 +18,7 @@ Usage::
     python generate.py --parts PARTS          # makes what is not in PARTS yet, writes train.npz and heldout.npz here
     python generate.py --fit                  # prints the force-matched parameters
 
-About 450 evaluations of 3-4 CPU-seconds. Reference for GFN1-xTB: Grimme, Bannwarth, Shushkov 2017,
+About 470 evaluations of 3-4 CPU-seconds. Reference for GFN1-xTB: Grimme, Bannwarth, Shushkov 2017,
 J. Chem. Theory Comput. 13, 1989.
 """
 
@@ -44,6 +48,9 @@ NUM_STARTS = 28
 HELDOUT_STARTS = (4, 9, 14, 19, 24)
 SEED = 20251121
 ACCURACY = 0.1  # tblite's: ten times tighter than its default
+NUM_CONTACTS = 8  # pairs of molecules that are pushed together in a frame of short contacts
+# From where forces are a few eV/Å to where the liquid begins, Å.
+CONTACTS = {"O-O": (1.9, 2.5), "O-H": (1.25, 1.65), "H-H": (1.0, 1.6)}
 
 SPECIES = np.tile([8, 1, 1], NUM_MOLECULES)
 OXYGEN = np.arange(0, 3 * NUM_MOLECULES, 3)
@@ -235,6 +242,53 @@ def make_start(start: int, parts: Path) -> str:
     return f"start {start:2d}: {kelvin:.0f} K, {len(frames)} frames, {time.time() - began:.0f} s"
 
 
+def make_contacts(start: int, parts: Path) -> str:
+    """Push molecules of a start's last frame together and label it; write ``parts/contacts_NN.npz``."""
+    began, rng = time.time(), np.random.default_rng([SEED, 1, start])
+    pos = np.load(parts / f"start_{start:02d}.npz")["pos"][-1].astype(np.float64)
+    moved: set[int] = set()
+    for _ in range(10_000):  # far more tries than it takes
+        kind = list(CONTACTS)[rng.integers(len(CONTACTS))]
+        pushed = push(pos, moved, kind, rng.uniform(*CONTACTS[kind]), rng)
+        if pushed is not None:
+            pos, molecules = pushed
+            moved |= molecules
+        if len(moved) == 2 * NUM_CONTACTS:
+            break
+    pos = pos.astype(np.float32)
+    energy, force = make_xtb()(pos.astype(np.float64))
+    write_npz(
+        parts / f"contacts_{start:02d}.npz", pos=pos[None], energy=[energy], forces=force[None].astype(np.float32)
+    )
+    return f"contacts {start:2d}: largest force {np.abs(force).max():.1f} eV/Å, {time.time() - began:.0f} s"
+
+
+def push(pos: Array, moved: set[int], kind: str, target: float, rng: Generator) -> tuple[Array, set[int]] | None:
+    """Move one molecule towards a neighbour until the nearest atoms of a kind are ``target`` Å apart.
+
+    None if one of the two has been moved before, or another pair of atoms would come nearer than any drawn distance.
+    """
+    atoms = [OXYGEN if symbol == "O" else np.flatnonzero(SPECIES == 1) for symbol in kind.split("-")]
+    one = rng.choice(atoms[0])
+    vec = pos[atoms[1]] - pos[one]
+    vec -= BOX * np.round(vec / BOX)
+    dist = np.where(atoms[1] // 3 == one // 3, np.inf, np.linalg.norm(vec, axis=1))
+    nearest = int(dist.argmin())
+    molecules = {int(one // 3), int(atoms[1][nearest] // 3)}
+    if molecules & moved:
+        return None
+    trial = pos.copy()
+    molecule = slice(3 * (one // 3), 3 * (one // 3) + 3)
+    trial[molecule] += vec[nearest] * (1 - target / dist[nearest])
+    i, j = pairs()
+    gap = trial[j] - trial[i]
+    gap = np.linalg.norm(gap - BOX * np.round(gap / BOX), axis=1)
+    number = SPECIES[i] + SPECIES[j]  # 16, 9 and 2 tell the three kinds apart
+    floors = {sum({"O": 8, "H": 1}[symbol] for symbol in name.split("-")): low for name, (low, _) in CONTACTS.items()}
+    clear = all(gap[number == total].min() >= low - 1e-9 for total, low in floors.items())
+    return (trial, molecules) if clear else None
+
+
 def write_npz(path: Path, **arrays: Any) -> None:
     """Write a compressed npz under its name only when it is whole."""
     draft = path.with_name(path.name + f".{os.getpid()}")
@@ -246,17 +300,21 @@ def write_npz(path: Path, **arrays: Any) -> None:
 def assemble(parts: Path, out: Path) -> None:
     """Join the finished starts into ``train.npz`` and ``heldout.npz``."""
     done = {int(path.stem[-2:]): np.load(path) for path in sorted(parts.glob("start_??.npz"))}
+    contacts = {int(path.stem[-2:]): np.load(path) for path in sorted(parts.glob("contacts_??.npz"))}
     for name, held in (("train", False), ("heldout", True)):
-        starts = [start for start in done if (start in HELDOUT_STARTS) == held]
-        if starts:
-            count = [len(done[start]["energy"]) for start in starts]
+        groups = {f"start {s:02d}, {temperature(s):.0f} K": done[s] for s in done if (s in HELDOUT_STARTS) == held}
+        if not held:
+            groups |= {f"short contacts {start:02d}": part for start, part in contacts.items()}
+        if groups:
+            count = [len(part["energy"]) for part in groups.values()]
+            arrays = {key: [part[key] for part in groups.values()] for key in ("pos", "energy", "forces")}
             write_npz(
                 out / f"{name}.npz",
-                **{key: np.concatenate([done[start][key] for start in starts]) for key in ("pos", "energy", "forces")},
+                **{key: np.concatenate(values) for key, values in arrays.items()},
                 species=SPECIES.astype(np.uint8),
                 cell=BOX * np.eye(3),
                 pbc=np.array([True] * 3),
-                group=np.repeat([f"start {s:02d}, {temperature(s):.0f} K" for s in starts], count),
+                group=np.repeat(list(groups), count),
                 length_unit="angstrom",
                 energy_unit="eV",
                 method="GFN1-xTB, Gamma point, tblite accuracy 0.1",
@@ -315,6 +373,11 @@ def main() -> None:
         for count, job in enumerate(as_completed(jobs), start=NUM_STARTS - len(missing) + 1):
             print(f"[{count}/{NUM_STARTS}] {job.result()}", flush=True)
             assemble(args.parts, args.out)
+        # Those of the training starts only: the held-out frames say how well a model does in the liquid.
+        learned = [start for start in range(NUM_STARTS) if start not in HELDOUT_STARTS]
+        wanted = [start for start in learned if not (args.parts / f"contacts_{start:02d}.npz").exists()]
+        for line in pool.map(make_contacts, wanted, [args.parts] * len(wanted)):
+            print(line, flush=True)
     assemble(args.parts, args.out)
     describe(args.out)
     check_gradient(args.out)
