@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from irrepnet.errors import DataError, did_you_mean
 
-__all__ = ["SYMBOLS", "atomic_number"]
+__all__ = ["SYMBOLS", "TOTAL_ENERGIES", "atomic_number"]
 
 _LINE = (
     "X H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr "
@@ -15,6 +15,22 @@ _LINE = (
 
 #: Symbol of each atomic number; ``SYMBOLS[0]`` is a placeholder.
 SYMBOLS: tuple[str, ...] = tuple(_LINE.split())
+
+_HARTREE = 27.211386245981  # eV, CODATA 2022
+#: Energy of a free atom with all its electrons, eV, up to Kr; within 1 % of what density functional theory gives.
+#: Hartree-Fock limits, Bunge et al. 1993, doi:10.1006/adnd.1993.1003; hydrogen is exact.
+TOTAL_ENERGIES: dict[int, float] = {
+    number: -_HARTREE * energy
+    for number, energy in enumerate(
+        (
+            0.5, 2.8617, 7.4327, 14.5730, 24.5291, 37.6886, 54.4009, 74.8094, 99.4093, 128.5471, 161.8589, 199.6146,
+            241.8767, 288.8544, 340.7188, 397.5049, 459.4821, 526.8175, 599.1648, 676.7582, 759.7357, 848.4060,
+            942.8843, 1043.3564, 1149.8663, 1262.4437, 1381.4146, 1506.8709, 1638.9637, 1777.8481, 1923.2610,
+            2075.3597, 2234.2387, 2399.8676, 2572.4413, 2752.0550,
+        ),
+        start=1,
+    )
+}  # fmt: skip
 
 
 def atomic_number(element: str | int) -> int:

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from irrepnet.data.formats import check_names, choose_units, said_units
+from irrepnet.data.atoms import check_ase_keys, frame_from_atoms
+from irrepnet.data.formats import choose_units, said_units
 from irrepnet.data.frame import Frame
 from irrepnet.data.units import Keys, Units
 from irrepnet.errors import DataError
 
 __all__ = ["read_extxyz"]
 
-_LABELS = ("energy", "forces", "stress", "group")
 _COLUMNS = re.compile(r'Properties="?([^\s"]+)')
 
 
@@ -30,7 +30,8 @@ def read_extxyz(file: Path, label: str, keys: Keys, units: Units | None) -> list
     Args:
         file: The file.
         label: Its name in messages.
-        keys: What it calls energy, forces, stress and group; positions, species and cell have fixed names.
+        keys: What it calls labels: entries of the comment line or columns; positions, species and cell have fixed
+            names.
         units: What it measures in; None if its first comment line says so (``energy_unit=eV length_unit=angstrom``).
             What later frames say has to be the same.
 
@@ -45,11 +46,29 @@ def read_extxyz(file: Path, label: str, keys: Keys, units: Units | None) -> list
         >>> read_extxyz(path, "h.xyz", Keys(), Units())[0].energy
         -13.6
     """
-    fixed = keys.model_fields_set & {"pos", "species", "cell", "pbc"}
-    if fixed:
-        raise DataError(
-            f"{label}: extxyz has its own names for positions, species and cell; found keys.{min(fixed)} set"
-        )
+    check_ase_keys(label, keys, units)
+    structures = _parse(file, label)
+    if not structures:
+        return []
+    sources = [f"{label} frame {index}" for index in range(len(structures))]
+    said = [said_units(source, atoms.info) for source, atoms in zip(sources, structures, strict=True)]
+    units = choose_units(label, units, said[0])
+    for source, later in zip(sources, said, strict=True):
+        if later and later != said[0]:  # one unit for all frames
+            choose_units(source, units, later, by="declared or said by frame 0 as")
+    frames = []
+    for atoms, source in zip(structures, sources, strict=True):
+        for name, value in atoms.info.items():
+            if _is_slip(name, value):
+                raise DataError(
+                    f"{source}: needed Lattice, Properties or pbc; found {name!r}, which the format does not know"
+                )
+        frames.append(frame_from_atoms(atoms, source=source, keys=keys, units=units))
+    return frames
+
+
+def _parse(file: Path, label: str) -> list[Any]:
+    """Return the file's frames as ASE reads them, none lost."""
     try:
         from ase.io import read
     except ImportError as error:
@@ -65,15 +84,7 @@ def read_extxyz(file: Path, label: str, keys: Keys, units: Units | None) -> list
         raise DataError(f"{label}: needed an extended XYZ file; found it unreadable ({error})") from error
     if [len(atoms) for atoms in structures] != sizes:
         raise DataError(f"{label}: needed {len(sizes)} frames as the file's headers say; ase found {len(structures)}")
-    if not structures:
-        return []
-    sources = [f"{label} frame {index}" for index in range(len(structures))]
-    said = [said_units(source, atoms.info) for source, atoms in zip(sources, structures, strict=True)]
-    units = choose_units(label, units, said[0])
-    for source, later in zip(sources, said, strict=True):
-        if later and later != said[0]:  # one unit for all frames
-            choose_units(source, units, later, by="declared or said by frame 0 as")
-    return [_frame(atoms, source, keys, units) for atoms, source in zip(structures, sources, strict=True)]
+    return structures
 
 
 def _scan(text: str, label: str) -> list[int]:
@@ -101,50 +112,8 @@ def _scan(text: str, label: str) -> list[int]:
     return sizes
 
 
-def _frame(atoms: Any, source: str, keys: Keys, units: Units) -> Frame:
-    results = {} if atoms.calc is None else atoms.calc.results
-    found = {**atoms.info, **atoms.arrays, **results}
-    check_names(source, keys, _LABELS, [name for name in found if name not in ("numbers", "positions")])
-    for name, value in atoms.info.items():
-        if _is_slip(name, value):
-            raise DataError(
-                f"{source}: needed Lattice, Properties or pbc; found {name!r}, which the format does not know"
-            )
-    label = {name: found[getattr(keys, name)] for name in _LABELS if getattr(keys, name) in found}
-    periodic = bool(atoms.cell.any())
-    return Frame(
-        species=atoms.numbers,
-        pos=atoms.positions * units.to_angstrom,
-        cell=atoms.cell.array * units.to_angstrom if periodic else None,
-        pbc=atoms.pbc,
-        energy=_scaled(label.get("energy"), units.to_ev, f"{source}: {keys.energy}"),
-        forces=_scaled(label.get("forces"), units.to_ev_per_angstrom, f"{source}: {keys.forces}"),
-        stress=_scaled(_square(label.get("stress")), units.to_ev_per_angstrom3, f"{source}: {keys.stress}"),
-        source=source,
-        group=None if "group" not in label else str(label["group"]),
-        available=tuple(found),
-    )
-
-
 def _is_slip(name: str, value: Any) -> bool:
     """Tell whether an unknown entry is a damaged name of the format: it looks like one, or it is three bools."""
     if difflib.get_close_matches(name, ("Lattice", "Properties"), n=1, cutoff=0.8):
         return True
     return len(name) <= 4 and np.asarray(value).dtype == bool and np.size(value) == 3
-
-
-def _scaled(value: Any, factor: float, what: str) -> Any:
-    if value is None:
-        return None
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiu":
-        raise DataError(f"{what} needs numbers; found {value!r:.60}")
-    return array * factor
-
-
-def _square(stress: Any) -> Any:
-    """Return Voigt's six (xx, yy, zz, yz, xz, xy; ASE's order) or nine numbers as a matrix."""
-    if stress is None or np.size(stress) not in (6, 9):
-        return stress
-    flat = np.ravel(stress)
-    return flat[[0, 5, 4, 5, 1, 3, 4, 3, 2]].reshape(3, 3) if flat.size == 6 else flat.reshape(3, 3)

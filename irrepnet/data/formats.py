@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import importlib
 import importlib.resources
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +20,55 @@ __all__ = ["check_names", "choose_units", "locate", "read_frames", "said_units"]
 
 #: Start of a path that means a file shipped with irrepnet.
 PACKAGE = "package:"
+#: Start of a path that means a registered data set.
+SET = "set:"
+# Format -> file and function that reads it.
+_READERS = {
+    "npz": ("npz", "read_npz"),
+    "extxyz": ("extxyz", "read_extxyz"),
+    "ase": ("ase_database", "read_ase_database"),
+    "deepmd": ("deepmd", "read_deepmd"),
+    "hdf5": ("hdf5", "read_hdf5"),
+}
+_SUFFIXES = {
+    ".npz": "npz", ".xyz": "extxyz", ".extxyz": "extxyz", ".db": "ase", ".json": "ase", ".h5": "hdf5", ".hdf5": "hdf5",
+}  # fmt: skip
 _FACTORS = ("to_ev", "to_angstrom", "to_ev_per_angstrom", "to_ev_per_angstrom3")
 _UNIT_NAMES = ("energy_unit", "length_unit", "forces_unit", "stress_unit")
 
 
 def read_frames(
-    path: str | Path, *, format: str = "auto", keys: Keys | None = None, units: Units | None = None
-) -> list[Frame]:
-    """Read all frames of an extxyz or npz file.
+    path: str | Path,
+    *,
+    format: str = "auto",
+    keys: Keys | None = None,
+    units: Units | None = None,
+    data_dir: str | Path | None = None,
+) -> Sequence[Frame]:
+    """Read all frames of a file, of a folder or of a registered data set.
 
-    An npz file holds ``pos [F, N, 3]`` (or ``[N, 3]``: one frame), ``species [N]`` or ``[F, N]``, and where there are
-    any ``cell [3, 3]`` or ``[F, 3, 3]``, ``pbc [3]`` or ``[F, 3]``, ``energy [F]``, ``forces [F, N, 3]``,
-    ``stress [F, 3, 3]`` and ``group [F]``. A file of either format may say its own units as texts ``energy_unit`` and
-    ``length_unit`` (also ``forces_unit``, ``stress_unit``); otherwise they have to be declared. Shapes and names are
-    checked here, values by :func:`~irrepnet.data.validate_frames`.
+    An npz file holds either frames of equal size: ``pos [F, N, 3]`` (or ``[N, 3]``: one frame), ``species [N]`` or
+    ``[F, N]``, ``forces [F, N, 3]``; or frames of any size, concatenated: ``pos [T, 3]``, ``species [T]``,
+    ``forces [T, 3]`` and ``ptr [F + 1]``, where each of them starts. Beside them, where there are any, ``cell [3, 3]``
+    or ``[F, 3, 3]``, ``pbc [3]`` or ``[F, 3]``, ``energy [F]``, ``stress [F, 3, 3]`` or ``[F, 6]``,
+    ``virial [F, 3, 3]``, ``group [F]``, ``id [F]`` and what ``keys.properties`` and ``keys.atom_properties`` name.
+
+    npz and extxyz files may say their own units as texts ``energy_unit`` and ``length_unit`` (also ``forces_unit``,
+    ``stress_unit``); otherwise they have to be declared. ASE databases and DeePMD folders are in eV and Å by
+    definition, unless others are declared. Properties keep the unit of the file. Shapes and names are checked here,
+    values by :func:`~irrepnet.data.validate_frames`.
 
     Args:
-        path: The file; ``"package:water_xtb/train.npz"`` is a file shipped with irrepnet.
-        format: ``"npz"``, ``"extxyz"`` (needs ase) or ``"auto"``: by the end of the name.
+        path: The file or folder; ``"package:water_xtb/train.npz"`` is a file shipped with irrepnet;
+            ``"set:rmd17/ethanol"`` is a registered data set, which has its own keys and units.
+        format: ``"npz"``, ``"extxyz"`` and ``"ase"`` (need ase), ``"hdf5"`` (needs h5py), ``"deepmd"`` or ``"auto"``:
+            by the end of the name.
         keys: What the file calls things, where not the names above.
         units: What the file measures in; None if the file says it itself.
+        data_dir: Where data sets are kept; None for the usual place.
 
     Returns:
-        Frames in the order of the file: eV, Å, eV/Å, eV/Å^3.
+        Frames in the order of the file: eV, Å, eV/Å, eV/Å^3. Those of an hdf5 file are read when they are asked for.
 
     Raises:
         DataError: If the file is missing, damaged or of another format; a key is missing; units are missing, unknown or
@@ -53,22 +80,38 @@ def read_frames(
         >>> len(frames[0]), frames[0].source
         (192, 'package:water_xtb/heldout.npz frame 0')
     """
-    readers = _readers()
-    file = locate(path)
-    if format == "auto":
-        format = {".npz": "npz", ".xyz": "extxyz", ".extxyz": "extxyz"}.get(file.suffix, file.suffix)
-    if format not in readers:
+    if str(path).startswith(SET):
+        from irrepnet.data.sets.registry import read_set
+
+        return read_set(str(path).removeprefix(SET), data_dir)
+    if format != "auto" and format not in _READERS:
         raise DataError(
-            f"{path}: needed format {' or '.join(readers)}; found {format!r}.{did_you_mean(format, readers)}"
+            f"{path}: needed format {' or '.join(_READERS)}; found {format!r}.{did_you_mean(format, _READERS)}"
         )
-    return readers[format](file, str(path), keys or Keys(), units)
+    place = Path(path).expanduser()
+    if format == "deepmd" or (format == "auto" and place.is_dir() and any(place.rglob("type.raw"))):
+        if not place.is_dir():
+            raise DataError(
+                f"{path}: needed a folder of DeePMD data; found {'a file' if place.exists() else 'nothing'}"
+            )
+        file, format = place, "deepmd"
+    else:
+        file = locate(path)
+    if format == "auto":
+        format = _SUFFIXES.get(file.suffix, file.suffix)
+    if format not in _READERS:
+        raise DataError(
+            f"{path}: needed format {' or '.join(_READERS)}; found {format!r}.{did_you_mean(format, _READERS)}"
+        )
+    return _reader(format)(file, str(path), keys or Keys(), units)
 
 
-def _readers() -> dict[str, Callable[[Path, str, Keys, Units | None], list[Frame]]]:
-    from irrepnet.data.extxyz import read_extxyz
-    from irrepnet.data.npz import read_npz
-
-    return {"npz": read_npz, "extxyz": read_extxyz}
+def _reader(format: str) -> Callable[[Path, str, Keys, Units | None], Sequence[Frame]]:
+    """Return the function that reads a format; its file is imported when it is wanted."""
+    module, function = _READERS[format]
+    reader: Callable[[Path, str, Keys, Units | None], Sequence[Frame]]
+    reader = getattr(importlib.import_module(f"irrepnet.data.{module}"), function)
+    return reader
 
 
 def locate(path: str | Path) -> Path:
@@ -85,7 +128,8 @@ def locate(path: str | Path) -> Path:
     if not text.startswith(PACKAGE):
         file = Path(path).expanduser()
         if not file.is_file():
-            raise DataError(f"{path}: needed a file; found {'a folder' if file.is_dir() else 'nothing there'}")
+            found = "a folder, in which no type.raw says that it is DeePMD data" if file.is_dir() else "nothing there"
+            raise DataError(f"{path}: needed a file; found {found}")
         return file
     shelf = Path(str(importlib.resources.files("irrepnet.data")))
     shipped = sorted(f"{PACKAGE}{file.relative_to(shelf).as_posix()}" for file in shelf.glob("*/*.npz"))
@@ -114,6 +158,8 @@ def said_units(label: str, entries: Mapping[str, Any]) -> dict[str, str]:
     for name, value in entries.items():
         if not re.fullmatch(r".*_units?", name, re.IGNORECASE):
             continue
+        if name not in _UNIT_NAMES and np.size(value) != 1:
+            continue  # units of many things, such as the columns of a table
         if name not in _UNIT_NAMES:
             raise DataError(
                 f"{label}: units need to be called {', '.join(_UNIT_NAMES)}; found {name!r}."
@@ -179,15 +225,24 @@ def check_names(label: str, keys: Keys, wanted: Iterable[str], available: Collec
         Traceback (most recent call last):
         irrepnet.errors.DataError: a.npz: needed key 'forces'; found pos, force. If 'force' is meant, set keys.forces
     """
+    listing = ", ".join(available) or "nothing"
+    for kind in ("properties", "atom_properties"):
+        for ours, key in getattr(keys, kind).items():
+            if key not in available:
+                raise DataError(
+                    f"{label}: needed key {key!r} (keys.{kind}[{ours!r}]); found {listing}."
+                    f"{did_you_mean(key, available)}"
+                )
+    known = [*keys.properties.values(), *keys.atom_properties.values()]
+    known += keys.model_dump(exclude={"properties", "atom_properties"}, exclude_none=True).values()
     for name in wanted:
         key = getattr(keys, name)
-        if key in available:
+        if key is None or key in available:
             continue
-        listing = ", ".join(available) or "nothing"
         if name in keys.model_fields_set:
             raise DataError(
                 f"{label}: needed key {key!r} (keys.{name}); found {listing}.{did_you_mean(key, available)}"
             )
         near = difflib.get_close_matches(key, available, n=1, cutoff=0.8)
-        if near and near[0] not in keys.model_dump().values():
+        if near and near[0] not in known:
             raise DataError(f"{label}: needed key {key!r}; found {listing}. If {near[0]!r} is meant, set keys.{name}")

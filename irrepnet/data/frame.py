@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,11 +34,15 @@ class Frame:
         source: Where the frame is from, for messages: ``"water.npz frame 12"``.
         group: The trajectory it belongs to; None if not known.
         available: Names that its file holds, for messages about missing labels.
+        id: Its name in its data set, which files of ids list; None if it has none.
+        properties: Labels of the structure by name, any shape (``{"dipole": [3], "alpha": [3, 3]}``), in the unit of
+            their source. What is not known is left out.
+        atom_properties: Labels of the atoms by name, shape ``[N, ...]``; a row of NaN: not known for this atom.
 
     Raises:
         ShapeError: If a shape does not fit the number of atoms.
-        DataError: If something is not real numbers, ``pbc`` is not bool, the cell is not finite, or there are periods
-            without a cell.
+        DataError: If something is not real numbers, ``pbc`` is not bool, the cell is not finite, there are periods
+            without a cell, or ``id`` is not a text.
 
     Example:
         >>> frame = Frame(species=[8, 1, 1], pos=[[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]], energy=-2056.3)
@@ -55,6 +60,9 @@ class Frame:
     source: str = "frame"
     group: str | None = None
     available: tuple[str, ...] = ()
+    id: str | None = None
+    properties: Mapping[str, Array] = field(default_factory=dict)
+    atom_properties: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         species = self._numbers("species", self.species, (None,), np.int64)
@@ -65,8 +73,12 @@ class Frame:
         for name, shape in (("cell", (3, 3)), ("forces", (num_atoms, 3)), ("stress", (3, 3))):
             if getattr(self, name) is not None:
                 self._set(name, self._numbers(name, getattr(self, name), shape))
+        if not isinstance(self.id, str | None):
+            raise DataError(f"{self.source}: id needs a text or None; found {self.id!r:.80}")
         if self.energy is not None:
             self._set("energy", float(self._numbers("energy", self.energy, ())))
+        self._set("properties", {name: self._any_shape(name, value) for name, value in self.properties.items()})
+        self._set("atom_properties", {name: self._rows(name, value) for name, value in self.atom_properties.items()})
         if self.cell is not None and not np.isfinite(self.cell).all():
             raise DataError(f"{self.source}: cell needs finite numbers; found {self.cell.tolist()}")
         if self.cell is None and self.pbc.any():
@@ -87,6 +99,17 @@ class Frame:
             raise DataError(f"{self.source}: {name} needs {wanted}; found {value!r:.80}") from error
         if array.dtype.kind not in kinds:
             raise DataError(f"{self.source}: {name} needs {wanted}; found {value!r:.80} of dtype {array.dtype}")
+        return array
+
+    def _any_shape(self, name: str, value: ArrayLike) -> Array:
+        return np.array(self._array(f"property {name}", value, "biuf", "numbers"), dtype=np.float64)
+
+    def _rows(self, name: str, value: ArrayLike) -> Array:
+        array = self._any_shape(name, value)
+        if array.ndim == 0 or len(array) != len(self):
+            raise ShapeError(
+                f"{self.source}: property {name} of atoms needs shape [{len(self)}, ...]; found {list(array.shape)}"
+            )
         return array
 
     def _bools(self, name: str, value: ArrayLike) -> NDArray[np.bool_]:

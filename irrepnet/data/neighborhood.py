@@ -120,6 +120,12 @@ def _read_arguments(pos: Any, cell: Any, pbc: Any, cutoff: float) -> tuple[Tenso
     bad = (~points.isfinite()).any(dim=1).nonzero().flatten()
     if len(bad):
         raise DataError(f"neighbor_list needs finite positions; found {points[bad[0]].tolist()} at atom {int(bad[0])}")
+    span = float((points.amax(dim=0) - points.amin(dim=0)).max()) if len(points) else 0.0
+    if span > _WIDEST:
+        raise DataError(
+            f"neighbor_list needs atoms within {_WIDEST:g} Å of each other; found {span:.3g} Å; look for atoms that "
+            "have flown away, another length unit, or wrap them into the cell"
+        )
     periods = _as_tensor(pbc).to(points.device, torch.bool)
     if periods.shape not in (torch.Size([]), torch.Size([3])):
         raise ShapeError(f"neighbor_list needs one bool or three for pbc; found shape {list(periods.shape)}")
@@ -137,6 +143,8 @@ def _read_arguments(pos: Any, cell: Any, pbc: Any, cutoff: float) -> tuple[Tenso
     return points, complete_cell(box, periods), periods
 
 
+#: Far beyond any structure; libraries overflow their integers, or stop the process, at some 1e5 Å.
+_WIDEST = 1e4  # Å
 _Finder = Callable[[Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
 
 

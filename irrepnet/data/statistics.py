@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +12,51 @@ from irrepnet.data.frame import Frame
 from irrepnet.data.graph import Graph
 from irrepnet.errors import DataError
 
-__all__ = ["average_num_neighbors", "fit_species_shifts", "force_rms"]
+__all__ = ["average_num_neighbors", "fit_species_shifts", "force_rms", "split_isolated_atoms"]
+
+_SAME_ENERGY = 1e-4  # eV
 
 
-def fit_species_shifts(frames: Sequence[Frame], species: Sequence[int | str]) -> NDArray[np.float64]:
+def split_isolated_atoms(frames: Sequence[Frame]) -> tuple[list[Frame], dict[int, float]]:
+    """Take the frames of one free atom out of a set: they hold the energy that each species starts from.
+
+    Args:
+        frames: Frames of which some may be a single atom in an open system, with energy.
+
+    Returns:
+        The other frames, in their order, and the energy of each atomic number that has such a frame, eV.
+
+    Raises:
+        DataError: If two frames of one species differ in energy by more than 1e-4 eV.
+
+    Example:
+        >>> atom = Frame(species=[1], pos=[[0, 0, 0]], energy=-13.6)
+        >>> molecule = Frame(species=[1, 1], pos=[[0, 0, 0], [0, 0, 0.74]], energy=-31.7)
+        >>> others, energies = split_isolated_atoms([atom, molecule])
+        >>> len(others), energies
+        (1, {1: -13.6})
+    """
+    others: list[Frame] = []
+    first: dict[int, Frame] = {}
+    energies: dict[int, float] = {}
+    for frame in frames:
+        if len(frame) != 1 or frame.energy is None or frame.pbc.any():
+            others.append(frame)
+            continue
+        number = int(frame.species[0])
+        known = energies.setdefault(number, frame.energy)
+        if not abs(known - frame.energy) < _SAME_ENERGY:
+            raise DataError(
+                f"{frame.source}: needed one energy of the free atom {number}; found {frame.energy} eV, and {known} eV "
+                f"in {first[number].source}"
+            )
+        first.setdefault(number, frame)
+    return others, energies
+
+
+def fit_species_shifts(
+    frames: Sequence[Frame], species: Sequence[int | str], *, fixed: Mapping[int, float] | None = None
+) -> NDArray[np.float64]:
     """Return the energy per atom of each species that explains the total energies best.
 
     .. math:: \\min_{e} \\sum_f \\bigl(E_f - \\sum_s n_{fs} e_s\\bigr)^2
@@ -25,17 +66,21 @@ def fit_species_shifts(frames: Sequence[Frame], species: Sequence[int | str]) ->
     Args:
         frames: Frames with energies.
         species: Atomic numbers or symbols; the order of the answer.
+        fixed: Energies of atomic numbers that are known, such as those of free atoms, eV; the others are fitted.
 
     Returns:
         Shape ``[S]``, eV, float64.
 
     Raises:
-        DataError: If there are no frames, a frame has no energy or an atom that is not in ``species``.
+        DataError: If there are no frames, a frame has no energy or an atom that is not in ``species``, or an energy is
+            fixed for something that is not in ``species``.
 
     Example:
         >>> frames = [Frame(species=[1] * n, pos=np.eye(n, 3), energy=-13.6 * n) for n in (1, 2)]
         >>> fit_species_shifts(frames, ["H"])
         array([-13.6])
+        >>> fit_species_shifts(frames, ["H"], fixed={1: -13.0})
+        array([-13.])
     """
     numbers = [atomic_number(element) for element in species]
     _require(frames, "energy")
@@ -45,7 +90,14 @@ def fit_species_shifts(frames: Sequence[Frame], species: Sequence[int | str]) ->
             raise DataError(f"{frame.source}: needed species {sorted(numbers)}; found {min(unknown)} too")
     counts = np.array([[(frame.species == number).sum() for number in numbers] for frame in frames], dtype=np.float64)
     energies = np.array([frame.energy for frame in frames], dtype=np.float64)
-    return np.asarray(np.linalg.lstsq(counts, energies, rcond=None)[0], dtype=np.float64)
+    known = dict(fixed or {})
+    for number in known:
+        if number not in numbers:
+            raise DataError(f"fixed needs energies of species {sorted(numbers)}; found {number}")
+    shifts = np.array([known.get(number, 0.0) for number in numbers])
+    free = np.array([number not in known for number in numbers])
+    shifts[free] = np.linalg.lstsq(counts[:, free], energies - counts @ shifts, rcond=None)[0]
+    return shifts
 
 
 def force_rms(frames: Sequence[Frame]) -> float:

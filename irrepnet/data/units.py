@@ -27,6 +27,7 @@ _ENERGY = {
 _LENGTH = {"angstrom": 1.0, "bohr": _BOHR, "nm": 10.0}
 # 1 eV/Å^3 = 1.602176634e-19 J / 1e-30 m^3
 _PRESSURE = {"GPa": 1e9 * 1e-30 / _ELECTRON_VOLT, "kbar": 1e8 * 1e-30 / _ELECTRON_VOLT}
+_COMPONENTS = ("xx", "yy", "zz", "yz", "xz", "xy")
 _OTHER_NAMES = {
     "Ha": "Hartree",
     "hartree": "Hartree",
@@ -44,10 +45,13 @@ class Units(BaseModel):
         energy: ``eV``, ``meV``, ``Hartree``, ``kJ/mol`` or ``kcal/mol``.
         length: ``angstrom``, ``bohr`` or ``nm``.
         forces: ``<energy>/<length>``; None for the units above.
-        stress: ``<energy>/<length>^3``, ``GPa`` or ``kbar``; None for the units above. Sign: dE/dstrain / V.
+        stress: ``<energy>/<length>^3``, ``GPa`` or ``kbar``; None for the units above. A minus in front (``-kbar``, as
+            VASP prints it) says that the file holds -dE/dstrain / V, which is positive under compression.
+        voigt: Order of stresses or virials that are given as six numbers, such as ``"xx yy zz yz xz xy"`` (ASE) or
+            ``"xx yy zz xy yz xz"`` (VASP); None: six numbers are an error, because the orders differ.
 
     Raises:
-        DataError: If a unit is not one of these.
+        DataError: If a unit or order is not one of these.
 
     Example:
         >>> Units(energy="kcal/mol").to_ev_per_angstrom
@@ -61,11 +65,16 @@ class Units(BaseModel):
     energy: str = Field(default="eV", description="eV, meV, Hartree, kJ/mol or kcal/mol")
     length: str = Field(default="angstrom", description="angstrom, bohr or nm")
     forces: str | None = Field(default=None, description="<energy>/<length>; null: the units above")
-    stress: str | None = Field(default=None, description="<energy>/<length>^3, GPa or kbar; null: the units above")
+    stress: str | None = Field(
+        default=None,
+        description="<energy>/<length>^3, GPa or kbar, with a minus in front if it is positive under compression; "
+        "null: the units above",
+    )
+    voigt: str | None = Field(default=None, description="order of stresses of six numbers, such as xx yy zz yz xz xy")
 
     def __init__(self, **data: Any) -> None:
         super().__init__(**data)
-        _ = self.to_ev, self.to_angstrom, self.to_ev_per_angstrom, self.to_ev_per_angstrom3
+        _ = self.to_ev, self.to_angstrom, self.to_ev_per_angstrom, self.to_ev_per_angstrom3, self.voigt_places
 
     @property
     def to_ev(self) -> float:
@@ -87,23 +96,37 @@ class Units(BaseModel):
 
     @property
     def to_ev_per_angstrom3(self) -> float:
-        """Factor that brings stresses to eV/Å^3."""
+        """Factor that brings stresses to dE/dstrain / V in eV/Å^3; negative where the unit bears a minus."""
         if self.stress is None:
             return self.to_ev / self.to_angstrom**3
-        if self.stress in _PRESSURE:
-            return _PRESSURE[self.stress]
+        sign, unit = (-1.0, self.stress[1:]) if self.stress.startswith("-") else (1.0, self.stress)
+        if unit in _PRESSURE:
+            return sign * _PRESSURE[unit]
         form = "GPa, kbar or <energy>/<length>^3, such as eV/angstrom^3"
-        energy, volume = _split("stress", self.stress, form)
+        energy, _, volume = unit.rpartition("/")
         length = re.fullmatch(r"(.*?)(\^|\*\*)?3", volume)
-        if length is None:
-            raise DataError(f"stress unit: needed {form}; found {self.stress!r}.{did_you_mean(self.stress, _PRESSURE)}")
-        return _factor("energy", energy, _ENERGY) / _factor("length", length[1], _LENGTH) ** 3
+        if not energy or length is None:
+            raise DataError(f"stress unit: needed {form}; found {self.stress!r}.{did_you_mean(unit, _PRESSURE)}")
+        return sign * _factor("energy", energy, _ENERGY) / _factor("length", length[1], _LENGTH) ** 3
+
+    @property
+    def voigt_places(self) -> tuple[int, ...] | None:
+        """Where the nine components of the matrix, row by row, are among six numbers; None if that was not said."""
+        if self.voigt is None:
+            return None
+        said = ["".join(sorted(name)) for name in self.voigt.split()]
+        if sorted(said) != sorted(_COMPONENTS):
+            raise DataError(
+                f"voigt: needed each of xx yy zz yz xz xy once, in the order of the file; found {self.voigt!r}"
+            )
+        return tuple(said.index("".join(sorted(row + column))) for row in "xyz" for column in "xyz")
 
 
 class Keys(BaseModel):
     """Names under which a file holds its numbers.
 
-    A name that is set here must be in the file; a name left at its default is read where it is there.
+    A name that is set here must be in the file; a name left at its default is read where it is there. In npz and hdf5
+    files ``"props[3]"`` is the column 3 of ``props``.
 
     Args:
         species: Atomic numbers (npz only, as are ``pos``, ``cell`` and ``pbc``: extxyz names these itself).
@@ -113,10 +136,18 @@ class Keys(BaseModel):
         energy: Total energies.
         forces: Forces.
         stress: Stresses.
+        virial: Virials, -dE/dstrain in the unit of energy: the stress, where a file has no stresses.
         group: Label of the trajectory that a frame belongs to.
+        id: Name of a frame; absent: its place in the file.
+        ptr: Start of each frame among the atoms, and the end, shape ``[F + 1]``: npz and hdf5 files of structures of
+            many sizes, in which ``pos``, ``species``, ``forces`` and labels of atoms are concatenated.
+        properties: Labels of structures that are to be read: our name -> the file's name.
+        atom_properties: Labels of atoms that are to be read: our name -> the file's name.
+        selected: One bool per atom, true where ``atom_properties`` are known; the others become NaN. The labels have a
+            row for every atom or for the selected ones only. None: all are known.
 
     Example:
-        >>> Keys(species="z", group="source").energy
+        >>> Keys(species="z", group="source", properties={"dipole": "mu"}).energy
         'energy'
     """
 
@@ -128,8 +159,14 @@ class Keys(BaseModel):
     pbc: str = Field(default="pbc", description="periodic directions (npz); absent: lattice vectors that are not zero")
     energy: str = Field(default="energy", description="total energies")
     forces: str = Field(default="forces", description="forces")
-    stress: str = Field(default="stress", description="stresses, dE/dstrain / V")
+    stress: str = Field(default="stress", description="stresses; see units.stress for their sign")
+    virial: str = Field(default="virial", description="virials, -dE/dstrain, read where there is no stress")
     group: str = Field(default="group", description="trajectory that a frame belongs to")
+    id: str = Field(default="id", description="name of a frame, which files of ids list")
+    ptr: str = Field(default="ptr", description="first row of each frame, and the end, where frames are concatenated")
+    properties: dict[str, str] = Field(default={}, description="labels of structures: our name -> name in the file")
+    atom_properties: dict[str, str] = Field(default={}, description="labels of atoms: our name -> name in the file")
+    selected: str | None = Field(default=None, description="for which atoms atom_properties are known; null: for all")
 
 
 def _factor(kind: str, unit: str, table: dict[str, float]) -> float:

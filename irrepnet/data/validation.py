@@ -8,18 +8,23 @@ import numpy as np
 import torch
 
 from irrepnet.data.elements import SYMBOLS
+from irrepnet.data.energy_work import find_wrong_ratios
 from irrepnet.data.frame import Frame
 from irrepnet.data.graph import check_cell
 from irrepnet.data.neighborhood import neighbor_list
+from irrepnet.data.oddity import Oddity
+from irrepnet.data.outliers import find_outliers
+from irrepnet.data.unit_magnitude import find_wrong_magnitudes
 from irrepnet.errors import DataError, did_you_mean
 
-__all__ = ["duplicated_frames", "validate_frames"]
+__all__ = ["duplicated_frames", "find_oddities", "validate_frames"]
 
 _LABELS = ("energy", "forces", "stress")
 # H2, the shortest bond there is, has 0.74 Å; half of it is met by nothing but wrong units, columns or atoms.
 _TOO_NEAR = 0.35  # Å
-# Forces of thermal matter stay within some 6 RMS (their components are near normal).
-_OUTLIER = 20.0  # times the RMS
+_TOO_FAR = 1e4  # Å: no structure of atoms is a micrometre wide, and counting cells of neighbours would overflow
+_SAMPLE = 60  # frames that tell the units of all
+_MAX_SHOWN = 5  # findings of one kind
 
 
 def validate_frames(
@@ -32,11 +37,12 @@ def validate_frames(
 
     Args:
         frames: Frames of one set.
-        require: Which of ``energy``, ``forces``, ``stress`` every frame must have.
+        require: Which of ``energy``, ``forces``, ``stress`` and of the properties every frame must have.
         known_species: Atomic numbers that a model knows; None: all elements.
 
     Returns:
-        Findings to show to the user: duplicated frames, forces far beyond the rest. Empty if there are none.
+        Findings to show to the user, those of :func:`find_oddities`, of each kind the first five. Empty if there are
+        none.
 
     Raises:
         DataError: If there are no frames, a required label is missing, a number is not finite, an element is unknown, a
@@ -47,11 +53,9 @@ def validate_frames(
         >>> validate_frames([water, water], require=["energy"])
         ['frame and frame are the same structure']
     """
-    for name in require:
-        if name not in _LABELS:
-            raise DataError(f"require needs {', '.join(_LABELS)}; found {name!r}.{did_you_mean(name, _LABELS)}")
-    if not frames:
+    if not len(frames):
         raise DataError("needed at least one frame; found none")
+    _check_require(frames, require)
     for frame in frames:
         _check_labels(frame, require)
         _check_finite(frame)
@@ -59,11 +63,60 @@ def validate_frames(
         if frame.cell is not None:
             check_cell(torch.tensor(frame.cell), torch.tensor(frame.pbc), frame.source)
         _check_distances(frame)
+    sentences: dict[str, list[str]] = {}
+    for oddity in find_oddities(frames):
+        sentences.setdefault(oddity.kind, []).append(oddity.sentence)
+    return [text for found in sentences.values() for text in _first(found)]
+
+
+def find_oddities(frames: Sequence[Frame]) -> list[Oddity]:
+    """Return what looks odd in frames: wrong units and signs, outliers, duplicates, labels that are not everywhere.
+
+    Nothing here is an error for sure; each finding says what was seen, what it looks like, and what to change.
+
+    Args:
+        frames: Frames of one set, sound enough for :func:`validate_frames`.
+
+    Returns:
+        Findings, those about single frames first.
+
+    Example:
+        >>> frames = [Frame(species=[1, 1], pos=[[0, 0, 0], [0, 0, 1.4]], source=f"h2.npz frame {i}") for i in range(2)]
+        >>> [oddity.kind for oddity in find_oddities(frames)]
+        ['duplicate', 'length_unit']
+    """
     same = [
-        f"{frames[first].source} and {frames[second].source} are the same structure"
+        Oddity(
+            "duplicate",
+            frames[second].source,
+            0.0,
+            "Å",
+            f"{frames[first].source} and {frames[second].source} are the same structure",
+        )
         for first, second in duplicated_frames(frames)
     ]
-    return same + _force_outliers(frames)
+    sample = [frames[index] for index in range(0, len(frames), max(1, len(frames) // _SAMPLE))]
+    single = same + _missing_properties(frames) + find_outliers(frames)
+    return single + find_wrong_magnitudes(sample) + find_wrong_ratios(frames)
+
+
+def _first(sentences: list[str]) -> list[str]:
+    more = len(sentences) - _MAX_SHOWN
+    return [*sentences[:_MAX_SHOWN], f"and {more} more like the last"] if more > 0 else sentences
+
+
+def _missing_properties(frames: Sequence[Frame]) -> list[Oddity]:
+    """Return one finding for each property that some frames have and some have not."""
+    counts: dict[str, int] = {}
+    for frame in frames:
+        for name in (*frame.properties, *frame.atom_properties):
+            counts[name] = counts.get(name, 0) + 1
+    source = f"{frames[0].source} to {frames[-1].source}" if len(frames) else ""
+    return [
+        Oddity("unknown_property", source, count, "", f"{source}: {name} is known in {count} of {len(frames)} frames")
+        for name, count in counts.items()
+        if count < len(frames)
+    ]
 
 
 def duplicated_frames(frames: Sequence[Frame], others: Sequence[Frame] | None = None) -> list[tuple[int, int]]:
@@ -99,19 +152,37 @@ def _fingerprint(frame: Frame) -> tuple[bytes, ...]:
     return frame.species.tobytes(), frame.pos.tobytes(), cell, frame.pbc.tobytes()
 
 
-def _check_labels(frame: Frame, require: Collection[str]) -> None:
-    for name in require:
-        if getattr(frame, name) is None:
-            listing = ", ".join(frame.available) or "no other names"
-            near = did_you_mean(name, frame.available)
+def _check_require(frames: Sequence[Frame], require: Collection[str]) -> None:
+    """Raise a DataError for a name that is neither a label nor a property of any frame."""
+    unknown = [name for name in require if name not in _LABELS]
+    if not unknown:
+        return
+    properties = sorted({name for frame in frames for name in (*frame.properties, *frame.atom_properties)})
+    for name in unknown:
+        if name not in properties:
+            options = [*_LABELS, *properties]
             raise DataError(
-                f"{frame.source}: needed {name}; found {listing}; set keys.{name} to its name in the file.{near}"
+                f"require needs {', '.join(options)}; found {name!r}.{did_you_mean(name, options)} "
+                "Properties are read where keys.properties and keys.atom_properties name them"
             )
 
 
+def _check_labels(frame: Frame, require: Collection[str]) -> None:
+    for name in require:
+        if name in _LABELS:
+            known, key = getattr(frame, name) is not None, f"keys.{name}"
+        else:
+            known = name in frame.properties or not np.isnan(frame.atom_properties.get(name, np.nan)).all()
+            key = "keys.properties"
+        if not known:
+            listing = ", ".join(frame.available) or "no other names"
+            near = did_you_mean(name, frame.available)
+            raise DataError(f"{frame.source}: needed {name}; found {listing}; set {key} to its name in the file.{near}")
+
+
 def _check_finite(frame: Frame) -> None:
-    for name in ("pos", *_LABELS):  # a Frame has looked at its cell
-        value = getattr(frame, name)
+    labels = {name: getattr(frame, name) for name in ("pos", *_LABELS)}  # a Frame has looked at its cell
+    for name, value in {**labels, **frame.properties}.items():
         if value is None or np.isfinite(value).all():
             continue
         row = np.argwhere(~np.isfinite(np.atleast_1d(value)))[0][0]
@@ -119,6 +190,15 @@ def _check_finite(frame: Frame) -> None:
         raise DataError(
             f"{frame.source}: {name} needs finite numbers; found {np.atleast_1d(value)[row].tolist()}{where}"
         )
+    for name, value in frame.atom_properties.items():
+        flat = value.reshape(len(frame), -1)
+        bad = ~(np.isfinite(flat).all(axis=1) | np.isnan(flat).all(axis=1))
+        if bad.any():
+            row = int(bad.argmax())
+            raise DataError(
+                f"{frame.source}: {name} needs finite numbers, or NaN throughout where it is not known; found "
+                f"{value[row].tolist()} at atom {row}"
+            )
 
 
 def _check_species(frame: Frame, known: Collection[int] | None) -> None:
@@ -135,6 +215,13 @@ def _check_species(frame: Frame, known: Collection[int] | None) -> None:
 
 
 def _check_distances(frame: Frame) -> None:
+    off = np.abs(frame.pos - np.median(frame.pos, axis=0)).max(axis=1)
+    if off.max() > _TOO_FAR:
+        atom = int(off.argmax())
+        raise DataError(
+            f"{frame.source}: atoms need to be within {_TOO_FAR:.0f} Å of each other; found atom {atom} at "
+            f"{frame.pos[atom].tolist()}; look for a damaged number or another length unit"
+        )
     edge_index, _ = neighbor_list(frame.pos, frame.cell, frame.pbc, _TOO_NEAR)
     if edge_index.shape[1]:
         src, dst = edge_index[:, 0].tolist()
@@ -143,16 +230,3 @@ def _check_distances(frame: Frame) -> None:
             f"{frame.source}: atoms need to be {_TOO_NEAR} Å apart; found {pair} nearer; look for another length unit "
             "(declare units.length), swapped columns or coincident atoms"
         )
-
-
-def _force_outliers(frames: Sequence[Frame]) -> list[str]:
-    labelled = [(frame, np.linalg.norm(frame.forces, axis=1)) for frame in frames if frame.forces is not None]
-    if not labelled:
-        return []
-    # The median of the frames' RMS: one wild frame must not raise the bar for itself.
-    typical = float(np.median([np.sqrt(np.mean(norm**2)) for _, norm in labelled]))
-    return [
-        f"{frame.source}: force of {norm.max():.3g} eV/Å at atom {int(norm.argmax())}, where {typical:.3g} is typical"
-        for frame, norm in labelled
-        if typical > 0 and norm.max() > _OUTLIER * typical
-    ]

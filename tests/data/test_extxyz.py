@@ -76,7 +76,7 @@ def test_declared_keys(save):
         validate_frames(read_frames(save(text), units=Units()))
     with pytest.raises(DataError, match=r"frame 0: needed key 'dft_forces' \(keys.forces\); found .*REF_forces"):
         read_frames(save(text), keys=Keys(forces="dft_forces"), units=Units())
-    with pytest.raises(DataError, match="extxyz has its own names for positions, species and cell; found keys"):
+    with pytest.raises(DataError, match="ase has its own names for positions, species and cell; found keys"):
         read_frames(save(GOOD), keys=Keys(pos="R"), units=Units())
 
 

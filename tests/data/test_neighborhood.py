@@ -165,3 +165,9 @@ def test_build_graph_names_the_frame():
 def test_build_graph_without_edges():
     graph = build_graph(Frame(species=[1], pos=np.zeros((1, 3))), 1.0)
     assert (graph.num_nodes, graph.num_edges, graph.num_graphs) == (1, 0, 1)
+
+
+@pytest.mark.parametrize("backend", ["auto", "torch"])
+def test_atoms_that_have_flown_away_are_named_before_a_library_overflows(backend):
+    with pytest.raises(DataError, match=r"within 10000 Å of each other; found 1e\+05 Å; .*have flown away"):
+        neighbor_list([[0.0, 0, 0], [1e5, 0, 0]], None, False, 3.0, backend=backend)

@@ -1,6 +1,8 @@
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from irrepnet.data import Frame, select_groups, split_by_group
+from irrepnet.data import Frame, read_ids, select_groups, select_ids, split_by_group, write_ids
 from irrepnet.errors import DataError
 
 
@@ -56,3 +58,58 @@ def test_select_groups():
         select_groups(frames(["data_0", "data_1"]), ["data_9"])
     with pytest.raises(DataError, match="needed group 'a'; found no groups; set keys"):
         select_groups(frames([None]), ["a"])
+
+
+NAMES = st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=8).filter(lambda t: t[0] != "#")
+
+
+@given(names=st.lists(NAMES, unique=True, min_size=1, max_size=20))
+def test_ids_come_back_as_written(names, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "ids.txt"
+    write_ids(path, names, comment="one\ntwo")
+    assert read_ids(path) == names
+
+
+def test_files_of_ids_that_are_wrong(tmp_path):
+    path = tmp_path / "ids.txt"
+    with pytest.raises(DataError, match=r"ids.txt: needed a text file of ids, one per line; found it unreadable"):
+        read_ids(path)
+    for text, match in {
+        "a\nb\n\na\n": "needed each id once; found 'a' in lines 1 and 4",
+        "# only this\n\n": "needed ids, one per line; found none",
+    }.items():
+        path.write_text(text)
+        with pytest.raises(DataError, match=match):
+            read_ids(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="found it unreadable"):
+        read_ids(path)
+    for names, match in {
+        ("a", "a"): "found 'a' twice",
+        ("a b", "c\nd"): r"found 'c\\nd'",
+        ("a #b",): "found 'a #b'",
+    }.items():
+        with pytest.raises(DataError, match=match):
+            write_ids(path, names)
+    assert path.read_bytes() == b"\xff\xfe\x00"
+
+
+def test_select_ids():
+    data = [Frame(species=[1], pos=[[0, 0, 0]], id=name, source=f"f {name}") for name in ("gdb_1", "gdb_2", "gdb_3")]
+    assert [frame.id for frame in select_ids(data, ["gdb_3", "gdb_1"])] == ["gdb_3", "gdb_1"]
+    assert [frame.source for frame in select_ids(frames("abc"), ["2", "0"])] == ["f 2", "f 0"]
+    for ids, match in {
+        (
+            "gdb_1",
+            "gbd_2",
+            "x",
+        ): r"needed id 'gbd_2' and 1 more; found 'gdb_1' to 'gdb_3'\. Did you mean 'gdb_2'\? Check keys",
+        ("gdb_1", "gdb_2", "gdb_1"): "needed each id once; found 'gdb_1' twice",
+    }.items():
+        with pytest.raises(DataError, match=match):
+            select_ids(data, ids)
+    with pytest.raises(DataError, match="needed one frame of id 'gdb_2'; found f gdb_2 and f gdb_2"):
+        select_ids([*data, data[1]], ["gdb_2"])
+    assert len(select_ids([*data, data[1]], ["gdb_1"])) == 1
+    with pytest.raises(DataError, match="found no frames"):
+        select_ids([], ["a"])

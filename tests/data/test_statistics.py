@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from irrepnet.data import Frame, average_num_neighbors, build_graph, fit_species_shifts, force_rms
+from irrepnet.data import (
+    Frame,
+    average_num_neighbors,
+    build_graph,
+    fit_species_shifts,
+    force_rms,
+    split_isolated_atoms,
+)
 from irrepnet.errors import DataError
 
 
@@ -58,3 +65,25 @@ def test_what_is_missing_is_named():
         fit_species_shifts([frame([1], 0.0)], ["Hh"])
     with pytest.raises(DataError, match="at least one atom; found none"):
         average_num_neighbors([])
+
+
+def test_fixed_shifts_stay_and_the_others_are_fitted():
+    data = [frame([8, 1, 1], -20.0), frame([8, 8], -32.0), frame([1, 1], -4.5)]
+    assert fit_species_shifts(data, ["H", "O"], fixed={1: -2.0, 8: -15.0}) == pytest.approx([-2.0, -15.0])
+    # Without hydrogen there is one unknown: -16 of the first, -32 / 2 of the second.
+    assert fit_species_shifts(data, ["H", "O"], fixed={1: -2.0}) == pytest.approx([-2.0, -16.0])
+    with pytest.raises(DataError, match=r"fixed needs energies of species \[1, 8\]; found 6"):
+        fit_species_shifts(data, ["H", "O"], fixed={6: -1.0})
+
+
+def test_free_atoms_are_taken_out():
+    atoms = [frame([1], -13.6), frame([8], -2043.0)]
+    crystal = Frame(species=[3], pos=[[0, 0, 0]], cell=3 * np.eye(3), pbc=True, energy=-1.9)
+    unknown = frame([6])
+    others = [frame([8, 1], -2060.0), crystal, unknown]
+    left, energies = split_isolated_atoms([atoms[0], *others, atoms[1], atoms[0]])
+    assert left == others
+    assert energies == {1: -13.6, 8: -2043.0}
+    assert split_isolated_atoms([]) == ([], {})
+    with pytest.raises(DataError, match=r"needed one energy of the free atom 1; found -13.5 eV, and -13.6 eV in x.npz"):
+        split_isolated_atoms([*atoms, frame([1], -13.5)])

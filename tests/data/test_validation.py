@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from irrepnet.data import Frame, duplicated_frames, validate_frames
+from irrepnet.data import Frame, duplicated_frames, find_oddities, validate_frames
 from irrepnet.errors import DataError
 
 POS = np.array([[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
@@ -48,6 +48,10 @@ def test_good_frames_have_no_findings():
         ({"species": [], "pos": np.zeros((0, 3)), "forces": np.zeros((0, 3))}, "needed at least one atom; found none"),
         ({"pos": np.zeros((3, 3))}, r"0.35 Å apart; found atoms . and . nearer; .*coincident atoms"),
         ({"pos": POS / 10}, "look for another length unit"),
+        (
+            {"pos": POS + poisoned(1e7)},
+            r"atoms need to be within 10000 Å of each other; found atom 2 at \[-0.24, 1000000",
+        ),
         ({"cell": 0.3 * np.eye(3), "pbc": [True, False, False]}, "found atom . and its image nearer"),
     ],
 )
@@ -92,3 +96,46 @@ def test_duplicates_between_sets():
     train, valid = [water(i) for i in range(4)], [water(7), water(2), water(3, cell=9 * np.eye(3))]
     assert duplicated_frames(train, valid) == [(2, 1)]
     assert duplicated_frames([*train, train[1], train[1]]) == [(1, 4), (1, 5)]
+
+
+def test_properties_may_be_required():
+    full = water(0, properties={"dipole": [0, 0, 1]}, atom_properties={"q": [-0.8, 0.4, np.nan]})
+    assert validate_frames([full], require=["energy", "dipole", "q"]) == []
+    with pytest.raises(
+        DataError, match=r"frame 1: needed dipole; found mu; set keys.properties to its name in the file"
+    ):
+        validate_frames([full, water(1, available=("mu",))], require=["dipole"])
+    with pytest.raises(DataError, match="frame 1: needed q; found"):
+        validate_frames([full, water(1, atom_properties={"q": [np.nan] * 3})], require=["q"])
+    with pytest.raises(
+        DataError, match=r"require needs energy, .*, dipole, q; found 'dipol'\. Did you mean 'dipole'\?"
+    ):
+        validate_frames([full], require=["dipol"])
+    assert validate_frames([full, water(1)], require=["energy"]) == [
+        "w.npz frame 0 to w.npz frame 1: dipole is known in 1 of 2 frames",
+        "w.npz frame 0 to w.npz frame 1: q is known in 1 of 2 frames",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"properties": {"dipole": [0, np.nan, 1]}}, "w.npz frame 1: dipole needs finite numbers; found nan"),
+        ({"properties": {"gap": np.inf}}, "gap needs finite numbers; found inf"),
+        (
+            {"atom_properties": {"t": np.array([[1, 2], [np.nan, np.nan], [np.nan, 3]])}},
+            r"t needs finite numbers, or NaN throughout where it is not known; found \[nan, 3.0\] at atom 2",
+        ),
+    ],
+)
+def test_bad_properties_are_named(changes, match):
+    with pytest.raises(DataError, match=match):
+        validate_frames([water(0), water(1, **changes)])
+
+
+def test_of_many_findings_of_one_kind_five_are_shown():
+    twice = [water(number) for number in range(9)] * 2
+    assert len(find_oddities(twice)) == 9
+    shown = validate_frames(twice)
+    assert len(shown) == 6
+    assert shown[-1] == "and 4 more like the last"
