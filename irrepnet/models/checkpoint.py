@@ -27,11 +27,12 @@ from torch import Tensor, nn
 
 import irrepnet
 from irrepnet.errors import CheckpointError
+from irrepnet.models.migrations import FORMAT_VERSION, migrate
 
 __all__ = ["FORMAT_VERSION", "load_model", "load_tensors", "save_model", "save_tensors", "write_atomic"]
 
-FORMAT_VERSION = 1
 _BLANK = "0" * 64  # what stands in the place of the digest while it is computed
+_MOST_CONSTANTS = 4 * 2**30  # bytes; what a model computes for itself is not in its file, so the file is no measure
 _HEAD = 8  # a safetensors file starts with the length of its JSON header, 8 bytes little endian
 
 
@@ -152,7 +153,8 @@ def load_tensors(
         device: Where the tensors go.
 
     Returns:
-        The tensors by name, and the metadata.
+        The tensors by name, and the metadata; of an older file as :func:`~irrepnet.models.migrations.migrate` makes
+        them.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -169,7 +171,11 @@ def load_tensors(
         tensors = safetensors.torch.load(raw)
     except (safetensors.SafetensorError, KeyError) as error:  # a whole file, but not made by safetensors
         raise CheckpointError(f"{path} holds tensors that safetensors cannot read: {error}; write it anew") from error
-    return {name: tensor.to(device) for name, tensor in tensors.items()}, record["metadata"]
+    try:
+        tensors, metadata = migrate(tensors, record["metadata"], int(record["format"]))
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} is not a file written by irrepnet: {error}") from error
+    return {name: tensor.to(device) for name, tensor in tensors.items()}, metadata
 
 
 def _read(path: Path) -> bytes:
@@ -276,27 +282,39 @@ def load_model(path: str | os.PathLike[str], device: str | torch.device = "cpu")
         Traceback (most recent call last):
         FileNotFoundError: a file written by irrepnet is needed; there is no missing.model; check the path
     """
-    from irrepnet.models.registry import build_model
-
     tensors, metadata = load_tensors(path)
     if not isinstance(metadata, dict) or not {"kind", "config", "extra"} <= metadata.keys():
         held = sorted(metadata) if isinstance(metadata, dict) else repr(metadata)[:60]
         raise CheckpointError(f"{path} is not a model file (it holds {held}); give the run's *.model file")
     if not isinstance(metadata["extra"], dict):
         raise CheckpointError(f"{path} needs names and values as extra; found {metadata['extra']!r:.60}; copy it again")
+    skeleton = _built(path, metadata, "meta")  # no memory is asked for before it is known to be what the file holds
+    for complaint in _mismatches(skeleton.state_dict(), tensors):
+        raise CheckpointError(f"{path} does not fit its own configuration: {complaint}; it was altered; copy it again")
+    constants = sum(buffer.numel() * buffer.element_size() for buffer in skeleton.buffers())
+    if constants > _MOST_CONSTANTS:
+        raise CheckpointError(
+            f"{path} describes a model with tables of {constants / 2**30:.1f} GiB; at most "
+            f"{_MOST_CONSTANTS / 2**30:.0f} GiB are read; lower lmax or radial_knots"
+        )
+    model = _built(path, metadata, "cpu")
+    model.load_state_dict(tensors)
+    model.metadata = metadata["extra"]
+    return model.to(device).eval()
+
+
+def _built(path: str | os.PathLike[str], metadata: dict[str, Any], device: str) -> Any:
+    """Build what a model file describes, with any weights."""
+    from irrepnet.models.registry import build_model
+
     try:
-        with torch.random.fork_rng(devices=[]):  # the weights that are drawn are thrown away
-            model: Any = build_model(metadata["kind"], metadata["config"])
+        with torch.random.fork_rng(devices=[]), torch.device(device):  # the weights that are drawn are thrown away
+            return build_model(metadata["kind"], metadata["config"])
     except (ValueError, TypeError, RuntimeError) as error:  # pydantic's ValidationError; too little memory
         reader = f"irrepnet {irrepnet.__version__}"
         raise CheckpointError(
             f"{path} describes a model that {reader} cannot build: {error}; update irrepnet"
         ) from error
-    for complaint in _mismatches(model.state_dict(), tensors):
-        raise CheckpointError(f"{path} does not fit its own configuration: {complaint}; it was altered; copy it again")
-    model.load_state_dict(tensors)
-    model.metadata = metadata["extra"]
-    return model.to(device).eval()
 
 
 def _mismatches(needed: dict[str, Tensor], found: dict[str, Tensor]) -> Iterator[str]:

@@ -9,11 +9,15 @@ from torch import nn
 
 from irrepnet.errors import ConfigError, did_you_mean
 from irrepnet.models.force_field import ForceField, ForceFieldConfig
+from irrepnet.models.property import PropertyConfig, PropertyModel
+from irrepnet.models.tensor import TensorConfig, TensorModel
 
 __all__ = ["MODELS", "build_model", "kind_of"]
 
 MODELS: dict[str, tuple[type[BaseModel], type[nn.Module]]] = {
     "force_field": (ForceFieldConfig, ForceField),
+    "property": (PropertyConfig, PropertyModel),
+    "tensor": (TensorConfig, TensorModel),
 }
 
 
@@ -33,7 +37,7 @@ def build_model(kind: str, config: BaseModel | dict[str, Any]) -> nn.Module:
         4.5
         >>> build_model("force", {})
         Traceback (most recent call last):
-        irrepnet.errors.ConfigError: a model's kind is one of force_field; found 'force'. Did you mean 'force_field'?
+        irrepnet.errors.ConfigError: a model's kind is one of ...; found 'force'. Did you mean 'force_field'?
     """
     if kind not in MODELS:
         raise ConfigError(

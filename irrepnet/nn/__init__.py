@@ -30,6 +30,7 @@ __getattr__, __dir__, __all__ = lazy_face(
         "ScalarReadout": "pool",
         "SpeciesLinear": "species_linear",
         "TensorProductConv": "tensor_product_conv",
+        "ZBLRepulsion": "zbl",
         "sum_pool": "pool",
     },
 )

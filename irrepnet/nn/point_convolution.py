@@ -42,6 +42,7 @@ class PointConvolution(nn.Module):
         radial: "exact", the radial network at every edge, or "table", a spline through its values at knots; see
             ``RadialNetwork``.
         radial_knots: Number of knots of the table.
+        num_edge_types: Number of types of edges, each with radial functions of its own; see ``RadialNetwork``.
         avg_num_neighbors: The constant Z, the usual number of neighbours: it keeps sums at unit scale.
         backend: "auto", "reference" or "fused"; see ``ops.convolve``.
 
@@ -83,6 +84,7 @@ class PointConvolution(nn.Module):
         envelope_power: int = 6,
         radial: str = "exact",
         radial_knots: int = 512,
+        num_edge_types: int = 1,
         avg_num_neighbors: float = 1.0,
         backend: str = "auto",
     ) -> None:
@@ -104,6 +106,7 @@ class PointConvolution(nn.Module):
             scale=self.avg_num_neighbors**-0.5,
             radial=radial,
             num_knots=radial_knots,
+            num_edge_types=num_edge_types,
             backend=backend,
         )
         self.linear = Linear(self.irreps_mid.simplify(), self.irreps_out, backend=backend)
@@ -131,8 +134,8 @@ class PointConvolution(nn.Module):
             node_feats: Features of the sources, shape ``[num_src, irreps_in.dim]``.
             edge_sh: Spherical harmonics of the edges' directions, normalisation "component", shape
                 ``[E, irreps_edge.dim]``.
-            edge_len: Lengths, shape ``[E]``, Å; or what ``radial.prepare`` made of them once for all layers. Beyond the
-                cutoff an edge adds nothing.
+            edge_len: Lengths, shape ``[E]``, Å; or what ``radial.prepare`` made of them once for all layers, and of
+                their types if there are several. Beyond the cutoff an edge adds nothing.
             edges: ``edge_index [2, E]`` (sources above destinations, edges in any order), or an ``EdgeOrder`` made of
                 it once for all layers.
             num_dst: Number of destinations, where they are not the sources.

@@ -17,6 +17,8 @@ from irrepnet.math.second_moment import second_moment_factor
 from irrepnet.nn.envelope import PolynomialEnvelope
 from irrepnet.nn.radial_basis import BesselBasis
 from irrepnet.ops._autocast import without_autocast
+from irrepnet.ops.blocks import Block
+from irrepnet.ops.linear import LinearPath, LinearPlan, linear
 from irrepnet.ops.radial_table import check_num_knots, radial_table, spline_matrix, spline_places
 
 __all__ = ["EdgeRadial", "RadialNetwork", "TableError", "table_error", "table_pays"]
@@ -33,6 +35,8 @@ class EdgeRadial(NamedTuple):
         envelope: ``[E, 1]``; None where a table is read.
         row: First row of the table that each edge reads, ``[E]``; None where the network itself is evaluated.
         num_knots: Of the table; None without.
+        edge_type: Type of each edge, ``[E]``; None where all edges are of one type.
+        num_edge_types: Of the networks that it was made for.
 
     Example:
         >>> RadialNetwork(4.0, 16, num_basis=8).prepare(torch.tensor([1.0, 2.0])).edges.shape
@@ -43,6 +47,8 @@ class EdgeRadial(NamedTuple):
     envelope: Tensor | None
     row: Tensor | None
     num_knots: int | None
+    edge_type: Tensor | None = None
+    num_edge_types: int = 1
 
 
 class TableError(NamedTuple):
@@ -73,6 +79,11 @@ class RadialNetwork(nn.Module):
     gradient of an energy whose second derivatives are continuous. It is many times less work where there are many edges
     for each knot, see :func:`table_pays`.
 
+    With ``num_edge_types`` T > 1 each type of edge has functions of its own, as each ordered pair of elements may need:
+    the first matrix of the MLP is another one for each type, the later ones are shared. A row of the first layer is
+    multiplied by one matrix whatever T is, so evaluation costs hardly more; a table has T times the rows. All types
+    begin with the same matrix: drawn apart, each has to learn from its own edges what is common to all of them.
+
     Args:
         cutoff: Length at which value, slope and curvature of w reach zero, Å.
         num_out: Number of functions.
@@ -82,7 +93,8 @@ class RadialNetwork(nn.Module):
         scale: The constant s.
         radial: "exact", the MLP at every edge, or "table".
         num_knots: Number of knots of the table, 4 to 4096.
-        backend: "auto", "reference" or "fused", for reading the table.
+        num_edge_types: Number T of types of edges.
+        backend: "auto", "reference" or "fused", for reading the table and for the matrices of the types.
 
     Raises:
         ConfigError: If a size is not positive, ``radial`` is unknown, or as ``BesselBasis`` and ``PolynomialEnvelope``.
@@ -111,44 +123,61 @@ class RadialNetwork(nn.Module):
         scale: float = 1.0,
         radial: str = "exact",
         num_knots: int = 512,
+        num_edge_types: int = 1,
         backend: str = "auto",
     ) -> None:
         super().__init__()
         self.basis = BesselBasis(cutoff, num_basis)
         self.envelope = PolynomialEnvelope(cutoff, envelope_power)
         sizes = [num_basis, *hidden, num_out]
-        if min(sizes) < 1:
-            raise ConfigError(f"RadialNetwork needs widths >= 1; got num_out = {num_out}, hidden = {tuple(hidden)}.")
+        if min(num_edge_types, *sizes) < 1:
+            raise ConfigError(
+                f"RadialNetwork needs sizes >= 1; got num_out = {num_out}, hidden = {tuple(hidden)}, "
+                f"num_edge_types = {num_edge_types}."
+            )
         if radial not in _KINDS:
             hint = did_you_mean(str(radial), _KINDS)
             raise ConfigError(f"RadialNetwork needs radial 'exact' or 'table'; got {radial!r}.{hint}")
         self.radial, self.num_knots, self.backend = radial, check_num_knots(num_knots), backend
-        self.weights = nn.ParameterList(torch.randn(a, b) for a, b in itertools.pairwise(sizes))
+        self.num_edge_types = num_edge_types
+        shapes = list(itertools.pairwise(sizes))
+        first, *later = (torch.randn(a, b) for a, b in shapes)
+        if num_edge_types > 1:
+            first = first.repeat(num_edge_types, 1, 1)
+        self.weights = nn.ParameterList([first, *later])
         # An edge drawn from the ball sees Bessel functions of second moment 3 / c^3; SiLU's factor is known exactly.
         inputs = [math.sqrt(cutoff**3 / 3), *[second_moment_factor(silu)] * len(hidden)]
         self._factors = [factor / math.sqrt(size) for factor, size in zip(inputs, sizes, strict=False)]
         self._factors[-1] *= scale
+        a, b = shapes[0]
+        self._plan = LinearPlan(a, b, a * b, (LinearPath(Block(0, a, 1), Block(0, b, 1), 0, self._factors[0]),))
         self.register_buffer("knot_basis", None, persistent=False)
         self.register_buffer("spline", None, persistent=False)
         self._make_constants()
 
-    def forward(self, edge_len: Tensor | EdgeRadial) -> Tensor:
+    def forward(self, edge_len: Tensor | EdgeRadial, edge_type: Tensor | None = None) -> Tensor:
         """Evaluate the functions.
 
         Args:
             edge_len: Lengths >= 0, shape ``[E]``, Å; or what :meth:`prepare` made of them, with this network or another
                 one with the same arguments (but for ``num_out``, ``hidden`` and ``scale``).
+            edge_type: As of :meth:`prepare`, unless that was called.
 
         Returns:
             Shape ``[E, num_out]``; zero for lengths from the cutoff on.
 
         Raises:
-            ShapeError: If ``edge_len`` is not ``[E]``.
-            DtypeError: If lengths and weights differ in dtype.
-            ConfigError: If they were prepared for another table, or for none.
+            ShapeError: As :meth:`prepare`.
+            DtypeError: As :meth:`prepare`.
+            ConfigError: If they were prepared for another table, for none, or for another number of types.
         """
-        radial = edge_len if isinstance(edge_len, EdgeRadial) else self.prepare(edge_len)
+        radial = edge_len if isinstance(edge_len, EdgeRadial) else self.prepare(edge_len, edge_type)
         own = self.num_knots if self.radial == "table" else None
+        if radial.num_edge_types != self.num_edge_types:
+            raise ConfigError(
+                f"RadialNetwork with {self.num_edge_types} types of edges needs lengths prepared for the same; got "
+                f"some for {radial.num_edge_types}. Call its own prepare(edge_len, edge_type)."
+            )
         if radial.num_knots != own and not (self.knot_basis is not None and radial.num_knots is None):
             raise ConfigError(
                 f"RadialNetwork with radial={self.radial!r} and {self.num_knots} knots needs lengths prepared for the "
@@ -157,18 +186,23 @@ class RadialNetwork(nn.Module):
         if radial.row is not None:
             return radial_table(radial.edges, radial.row, self.table(), backend=self.backend)
         assert radial.envelope is not None
+        x, edge_type = radial.edges, radial.edge_type
+        if len(self.weights) == 1:
+            return self._first(x * radial.envelope, edge_type)
         # The last map is linear and has no bias, so the envelope may come before it, where there are fewer columns.
-        return (self._hidden(radial.edges) * radial.envelope) @ (self.weights[-1] * self._factors[-1])
+        return (self._hidden(self._first(x, edge_type)) * radial.envelope) @ (self.weights[-1] * self._factors[-1])
 
-    def prepare(self, edge_len: Tensor) -> EdgeRadial:
-        """Compute what depends on the lengths only.
+    def prepare(self, edge_len: Tensor, edge_type: Tensor | None = None) -> EdgeRadial:
+        """Compute what depends on the lengths and types only.
 
         Args:
             edge_len: Lengths >= 0, shape ``[E]``, Å.
+            edge_type: Numbers from 0 to ``num_edge_types - 1``, int64, shape ``[E]``; None for a network of one type.
+                Where they come from has to check their range.
 
         Raises:
-            ShapeError: If ``edge_len`` is not ``[E]``.
-            DtypeError: If lengths and weights differ in dtype.
+            ShapeError: If ``edge_len`` is not ``[E]``, or types are missing, not wanted or not ``[E]``.
+            DtypeError: If lengths and weights differ in dtype, or types are not int64.
         """
         if edge_len.ndim != 1:
             raise ShapeError(f"RadialNetwork needs edge_len [E]; got {list(edge_len.shape)}. Give one length per edge.")
@@ -177,29 +211,52 @@ class RadialNetwork(nn.Module):
                 f"RadialNetwork needs edge_len and weights of one dtype; got edge_len {str(edge_len.dtype)[6:]}, "
                 f"weights {str(self.weights[0].dtype)[6:]}. Move them with .to(...)."
             )
-        return self._prepared(edge_len, self.radial)
+        found = None if edge_type is None else list(edge_type.shape)
+        if found != (None if self.num_edge_types == 1 else list(edge_len.shape)):
+            wanted = "no edge_type" if self.num_edge_types == 1 else f"edge_type [E = {len(edge_len)}]"
+            raise ShapeError(
+                f"RadialNetwork with num_edge_types = {self.num_edge_types} needs {wanted}; got {found or 'none'}."
+            )
+        if edge_type is not None and edge_type.dtype != torch.int64:
+            raise DtypeError(f"RadialNetwork needs edge_type in int64; got {str(edge_type.dtype)[6:]}.")
+        return self._prepared(edge_len, edge_type, self.radial)
 
-    def _prepared(self, edge_len: Tensor, kind: str) -> EdgeRadial:
+    def _prepared(self, edge_len: Tensor, edge_type: Tensor | None, kind: str) -> EdgeRadial:
         envelope = self.envelope(edge_len).unsqueeze(-1)  # [E, 1]
         if kind == "exact":
-            return EdgeRadial(self.basis(edge_len), envelope, None, None)
+            return EdgeRadial(self.basis(edge_len), envelope, None, None, edge_type, self.num_edge_types)
         # Knots lie twice as dense at length 0 and half as dense at the cutoff as equidistant ones would: the Bessel
         # functions grow as 1/r, and the error with them. That takes a factor of 3 to 5 off it.
         x = edge_len.clamp(max=self.basis.cutoff) / self.basis.cutoff
         places = spline_places(2 * x / (1 + x), 1.0, self.num_knots)
-        return EdgeRadial(places.b * envelope, None, places.row, self.num_knots)
+        row = places.row if edge_type is None else places.row + edge_type * (self.num_knots + 2)
+        return EdgeRadial(places.b * envelope, None, row, self.num_knots, edge_type, self.num_edge_types)
 
     def table(self) -> Tensor:
-        """Return the table of the MLP, shape ``[num_knots + 2, num_out]``, for ``radial="table"``."""
+        """Return the table of the MLP for ``radial="table"``.
+
+        Its shape is ``[num_edge_types * (num_knots + 2), num_out]``; those of the types lie end to end.
+        """
         assert self.knot_basis is not None and self.spline is not None, "an exact network has no table"
         # The last map is linear, so the spline may be found before it, where there are fewer columns. Autocast would
         # round it off: it is a few hundred rows, whatever the graph.
         with without_autocast(self.weights[0].device):
-            return (self.spline @ self._hidden(self.knot_basis)) @ (self.weights[-1] * self._factors[-1])
+            first = self.knot_basis @ (self.weights[0] * self._factors[0])  # [(T,) K, hidden]
+            if len(self.weights) == 1:
+                return (self.spline @ first).flatten(0, -2)
+            return (self.spline @ self._hidden(first)).flatten(0, -2) @ (self.weights[-1] * self._factors[-1])
+
+    def _first(self, x: Tensor, edge_type: Tensor | None) -> Tensor:
+        """Multiply with the first matrix, that of the edge's type: ``[E, num_basis]`` to ``[E, hidden]``."""
+        if edge_type is None:
+            return x @ (self.weights[0] * self._factors[0])
+        return linear(x, self.weights[0].flatten(1), self._plan, edge_type, backend=self.backend)
 
     def _hidden(self, x: Tensor) -> Tensor:
-        *first, _ = zip(self.weights, self._factors, strict=True)  # a slice of a ParameterList would be a new module
-        for weight, factor in first:
+        """Go on from the first product to the last hidden layer."""
+        x = silu(x)
+        middle = zip(self.weights, self._factors, strict=True)  # a slice of a ParameterList would be a new module
+        for weight, factor in itertools.islice(middle, 1, len(self._factors) - 1):
             x = silu(x @ (weight * factor))  # [E, hidden]; factors go to the weights, which are small
         return x
 
@@ -219,22 +276,25 @@ class RadialNetwork(nn.Module):
         return self
 
     def __repr__(self) -> str:
-        widths = " -> ".join(str(size) for size in [self.basis.num_basis, *[w.shape[1] for w in self.weights]])
+        widths = " -> ".join(str(size) for size in [self.basis.num_basis, *[w.shape[-1] for w in self.weights]])
         table = f" | table of {self.num_knots} knots" if self.radial == "table" else ""
-        return f"RadialNetwork({widths} | r < {self.basis.cutoff}{table})"
+        types = f" | {self.num_edge_types} types of edges" if self.num_edge_types > 1 else ""
+        return f"RadialNetwork({widths} | r < {self.basis.cutoff}{types}{table})"
 
 
-def table_pays(num_knots: int, num_edges: float) -> bool:
+def table_pays(num_knots: int, num_edges: float, num_edge_types: int = 1) -> bool:
     """Return whether reading a table is less work than evaluating the network at the edges.
 
     Example:
-        >>> table_pays(512, 5000), table_pays(512, 1000)
-        (True, False)
+        >>> table_pays(512, 5000), table_pays(512, 1000), table_pays(512, 5000, num_edge_types=9)
+        (True, False, False)
     """
-    return num_knots < num_edges / 2
+    return num_knots * num_edge_types < num_edges / 2
 
 
-def table_error(network: RadialNetwork, edge_len: Tensor, num_knots: int | None = None) -> TableError:
+def table_error(
+    network: RadialNetwork, edge_len: Tensor, num_knots: int | None = None, edge_type: Tensor | None = None
+) -> TableError:
     """Compare spline and MLP, both times the envelope, in float64.
 
     Args:
@@ -242,6 +302,7 @@ def table_error(network: RadialNetwork, edge_len: Tensor, num_knots: int | None 
         edge_len: Lengths to compare at, as they occur, shape ``[E]``, Å. Far below the shortest bond the MLP of a
             fresh network is steep, and no edge goes there.
         num_knots: Of the table; by default the network's own.
+        edge_type: Types of the edges, shape ``[E]``, where the network has several.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -255,9 +316,11 @@ def table_error(network: RadialNetwork, edge_len: Tensor, num_knots: int | None 
         twin = copy.deepcopy(network)
         twin.radial, twin.num_knots = kind, check_num_knots(num_knots or network.num_knots)
         twin = twin.double()
-        found.append(
-            torch.func.jvp(lambda x, twin=twin, kind=kind: twin(twin._prepared(x, kind)), (r,), (torch.ones_like(r),))
-        )
+
+        def values(x: Tensor, twin: RadialNetwork = twin, kind: str = kind) -> Tensor:
+            return twin(twin._prepared(x, edge_type, kind))
+
+        found.append(torch.func.jvp(values, (r,), (torch.ones_like(r),)))
     exact, exact_slope, table, table_slope = (x.detach() for pair in found for x in pair)
     value, slope = (table - exact).abs() / exact.std(), (table_slope - exact_slope).abs() / exact_slope.std()
     return TableError(*(float(x) for e in (value, slope) for x in (e.max(), e.square().mean().sqrt())))

@@ -143,10 +143,10 @@ class TestDamage:
         assert not (tmp_path / "owned").exists()
 
     def test_newer_format(self, file, monkeypatch):
-        monkeypatch.setattr(module, "FORMAT_VERSION", 2)
+        monkeypatch.setattr(module, "FORMAT_VERSION", 3)
         save_tensors(file, NEW, {})
         monkeypatch.undo()
-        with pytest.raises(CheckpointError, match=r"file format 2, written by irrepnet .* up to 1; update irrepnet"):
+        with pytest.raises(CheckpointError, match=r"file format 3, written by irrepnet .* up to 2; update irrepnet"):
             load_tensors(file)
 
     def test_folder_and_missing_file(self, tmp_path):

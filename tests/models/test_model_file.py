@@ -6,8 +6,19 @@ import pytest
 import torch
 from models.toys import FRAMES, graph_of, toy_model
 
+from irrepnet.data.elements import SYMBOLS
 from irrepnet.errors import CheckpointError, ConfigError
-from irrepnet.models import MODELS, build_model, kind_of, load_model, load_tensors, registry, save_model, save_tensors
+from irrepnet.models import (
+    MODELS,
+    build_model,
+    checkpoint,
+    kind_of,
+    load_model,
+    load_tensors,
+    registry,
+    save_model,
+    save_tensors,
+)
 
 
 @pytest.fixture
@@ -50,7 +61,7 @@ class TestRoundTrip:
         model(graph_of(FRAMES["open"])).energy.sum().backward()
         averaged = torch.optim.swa_utils.AveragedModel(model)
         save_model(averaged.module, tmp_path / "a.model")
-        assert torch.equal(load_model(tmp_path / "a.model").embedding, model.embedding)
+        assert torch.equal(load_model(tmp_path / "a.model").trunk.embedding, model.trunk.embedding)
         assert model.training
 
     def test_loading_keeps_the_random_state(self, file):
@@ -66,7 +77,7 @@ class TestRefusal:
             (lambda t, m: m.pop("config"), r"is not a model file \(it holds \['extra', 'kind'\]\); give the run's"),
             (
                 lambda t, m: m.update(kind="voxels"),
-                "cannot build: a model's kind is one of force_field; found 'voxels'",
+                "cannot build: a model's kind is one of force_field.*; found 'voxels'",
             ),
             (lambda t, m: m.update(kind=["force_field"]), "cannot build"),
             (lambda t, m: m.update(config=[]), "cannot build"),
@@ -81,14 +92,14 @@ class TestRefusal:
             (lambda t, m: m["config"].update(cutoff=-1), "cannot build: .*(?s:.)*cutoff"),
             (
                 lambda t, m: m["config"].update(species=["H", "O", "C"], species_shifts=[]),
-                r"does not fit .*: weight 'embedding' needs \[3, 6\] torch.float64; found \[2, 6\] torch.float64",
+                r"does not fit .*: weight 'trunk\.embedding' needs \[3, 6\] torch.float64; found \[2, 6\]",
             ),
             (
                 lambda t, m: m["config"].update(dtype="float32"),
-                r"weight 'embedding' needs \[2, 6\] torch.float32; found \[2, 6\] torch.float64",
+                r"weight 'readout.network.0.weight' needs \[48\] torch.float32; found \[48\] torch.float64",
             ),
             (lambda t, m: m["config"].update(readout_hidden=[]), r"weight 'readout\.network\.0\.weight' needs \[6\]"),
-            (lambda t, m: t.pop("embedding"), "weight 'embedding' is missing"),
+            (lambda t, m: t.pop("trunk.embedding"), "weight 'trunk.embedding' is missing"),
             (lambda t, m: t.update(more=torch.ones(1)), "weight 'more' is unknown"),
         ],
     )
@@ -111,6 +122,28 @@ class TestRefusal:
         with pytest.raises(CheckpointError, match=r"cannot build: not enough memory"):
             load_model(file)
 
+    def test_no_memory_is_taken_before_the_shapes_are_known(self, file):
+        """Two terabytes of weights: the kernel would kill a process that made them."""
+        symbols = SYMBOLS[1:51]
+        huge = {"irreps_hidden": "10000x0e", "num_layers": 100, "species": symbols, "species_shifts": []}
+        rewrite(file, lambda t, m: m["config"].update(huge))
+        with pytest.raises(
+            CheckpointError, match=r"does not fit .*: weight 'readout.network.0.weight' needs \[80000\]"
+        ):
+            load_model(file)
+
+    def test_tables_are_bounded(self, tmp_path, monkeypatch):
+        model = toy_model(radial="table", radial_knots=64)
+        save_model(model, tmp_path / "a.model")
+        size = sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
+        monkeypatch.setattr(checkpoint, "_MOST_CONSTANTS", size)
+        load_model(tmp_path / "a.model")
+        monkeypatch.setattr(checkpoint, "_MOST_CONSTANTS", size - 1)
+        with pytest.raises(
+            CheckpointError, match=r"model with tables of .* GiB; at most .* lower lmax or radial_knots"
+        ):
+            load_model(tmp_path / "a.model")
+
     def test_damage(self, file):
         whole = file.read_bytes()
         file.write_bytes(whole[: len(whole) // 2])
@@ -126,7 +159,7 @@ class TestRefusal:
 
     def test_a_module_of_another_class_is_not_saved(self, tmp_path):
         with pytest.raises(
-            ConfigError, match=r"a registered class is needed \(force_field\); found Linear; add the class"
+            ConfigError, match=r"a registered class is needed \(force_field.*\); found Linear; add the class"
         ):
             save_model(torch.nn.Linear(1, 1), tmp_path / "a.model")
         assert not list(tmp_path.iterdir())
@@ -134,8 +167,13 @@ class TestRefusal:
 
 class TestRegistry:
     def test_kinds(self):
+        targets = {
+            "force_field": {},
+            "property": {"targets": [{"name": "mu", "readout": "dipole"}]},
+            "tensor": {"targets": [{"name": "mu", "formula": "i"}]},
+        }
         for kind, (config_class, model_class) in MODELS.items():
-            model = build_model(kind, {"species": ["H"], "irreps_hidden": "2x0e+2x1o"})
+            model = build_model(kind, {"species": ["H"], "irreps_hidden": "2x0e+2x1o"} | targets[kind])
             assert type(model) is model_class
             assert type(model.config) is config_class
             assert kind_of(copy.deepcopy(model)) == kind

@@ -48,7 +48,7 @@ def test_gradients_of_the_weights_through_forces_are_those_of_finite_differences
     def loss():
         return model(graph).forces.square().sum()
 
-    weight = model.layers[0].convolution.radial.weights[0]
+    weight = model.trunk.layers[0].convolution.radial.weights[0]
     (slope,) = torch.autograd.grad(loss(), weight)
     with torch.no_grad():
         for place in ((0, 0), (2, 5)):
@@ -128,7 +128,7 @@ def test_weights_do_not_depend_on_the_kind():
 def test_casting_keeps_the_constants_of_the_table():
     model = toy_model(radial="table", radial_knots=KNOTS)
     before = model(graph_of(FRAME)).energy
-    network = model.layers[0].convolution.radial
+    network = model.trunk.layers[0].convolution.radial
     spline = network.spline.clone()
     model.float().double()
     assert torch.equal(network.spline, spline)

@@ -8,7 +8,7 @@ from torch.nn.functional import silu
 from irrepnet.errors import ConfigError, DtypeError, ShapeError
 from irrepnet.math import second_moment_factor
 from irrepnet.nn import BesselBasis, PolynomialEnvelope, RadialNetwork
-from irrepnet.nn.radial_network import table_error
+from irrepnet.nn.radial_network import table_error, table_pays
 
 
 def test_equals_its_formula():
@@ -75,7 +75,7 @@ def test_errors():
         RadialNetwork(4.0, 3)(torch.ones(4, 1))
     with pytest.raises(DtypeError, match="of one dtype; got edge_len float64, weights float32"):
         RadialNetwork(4.0, 3)(torch.ones(4).double())
-    with pytest.raises(ConfigError, match=r"widths >= 1; got num_out = 3, hidden = \(8, 0\)"):
+    with pytest.raises(ConfigError, match=r"sizes >= 1; got num_out = 3, hidden = \(8, 0\)"):
         RadialNetwork(4.0, 3, hidden=(8, 0))
     with pytest.raises(ConfigError, match="cutoff needs a positive length"):
         RadialNetwork(-4.0, 3)
@@ -152,3 +152,83 @@ def test_a_table_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         out = network(r)
     torch.testing.assert_close(out, network(r))
+
+
+def typed(radial="exact", hidden=(7, 9), **changes):
+    options = {"hidden": hidden, "radial": radial, "num_knots": 40, "num_edge_types": 4} | changes
+    network = RadialNetwork(4.0, 5, **options).double()
+    network.weights[0].data.normal_()  # all types begin with one matrix
+    return network
+
+
+def lengths_and_types(num=50):
+    random = torch.Generator().manual_seed(1)
+    return 4.2 * torch.rand(num, dtype=torch.float64, generator=random), torch.randint(0, 4, (num,), generator=random)
+
+
+@pytest.mark.parametrize("backend", ["auto", "reference"])
+@pytest.mark.parametrize("hidden", [(7, 9), (7,), ()])
+@pytest.mark.parametrize("radial", ["exact", "table"])
+def test_each_type_of_edge_has_a_network_of_its_own(radial, hidden, backend):
+    """That of a type has its first matrix and the later ones that all share."""
+    network = typed(radial, hidden, backend=backend)
+    r, edge_type = lengths_and_types()
+    found = network(r, edge_type)
+    for number in range(4):
+        alone = typed(radial, hidden, num_edge_types=1)
+        first, *later = network.weights
+        alone.load_state_dict({f"weights.{i}": w for i, w in enumerate([first[number], *later])})
+        mine = edge_type == number
+        torch.testing.assert_close(found[mine], alone(r[mine]), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("radial", ["exact", "table"])
+def test_derivatives_of_typed_networks(radial):
+    network = typed(radial, (4,), num_basis=3, num_knots=5)
+    r, edge_type = lengths_and_types(9)
+    weights = [w.detach().requires_grad_() for w in network.weights]
+    f = lambda r, *w: torch.func.functional_call(network, {f"weights.{i}": v for i, v in enumerate(w)}, (r, edge_type))
+    assert torch.autograd.gradcheck(f, (r.requires_grad_(), *weights))
+    assert torch.autograd.gradgradcheck(f, (r, *weights))
+
+
+def test_all_types_begin_alike():
+    torch.manual_seed(0)
+    shared = RadialNetwork(4.0, 5)
+    torch.manual_seed(0)
+    network = RadialNetwork(4.0, 5, num_edge_types=3)
+    assert network.weights[0].shape == (3, 8, 64)
+    for i in range(3):
+        assert torch.equal(network.weights[0][i], shared.weights[0])
+    assert torch.equal(network.weights[2], shared.weights[2])
+
+
+def test_tables_of_types_lie_end_to_end():
+    network = typed("table")
+    r, edge_type = lengths_and_types()
+    prepared = network.prepare(r, edge_type)
+    assert network.table().shape == (4 * 42, 5)
+    assert torch.equal(prepared.row // 42, edge_type)
+    error = table_error(network, r[r > 0.8], 512, edge_type[r > 0.8])
+    assert error.value_max < 1e-4 and table_error(network, r[r > 0.8], 64, edge_type[r > 0.8]).value_max > 1e-4
+
+
+def test_a_table_for_each_type_pays_later():
+    assert [table_pays(512, edges, num_edge_types=9) for edges in (1100, 9000, 9300)] == [False, False, True]
+    assert table_pays(512, 1100)
+
+
+def test_errors_of_types():
+    network, (r, edge_type) = typed(), lengths_and_types()
+    with pytest.raises(ShapeError, match=r"num_edge_types = 4 needs edge_type \[E = 50\]; got none"):
+        network(r)
+    with pytest.raises(ShapeError, match=r"needs edge_type \[E = 50\]; got \[49\]"):
+        network(r, edge_type[:-1])
+    with pytest.raises(ShapeError, match=r"num_edge_types = 1 needs no edge_type; got \[50\]"):
+        typed(num_edge_types=1)(r, edge_type)
+    with pytest.raises(DtypeError, match="needs edge_type in int64; got int32"):
+        network(r, edge_type.int())
+    with pytest.raises(ConfigError, match="with 4 types of edges needs lengths prepared for the same; got some for 9"):
+        network(typed(num_edge_types=9).prepare(r, edge_type))
+    with pytest.raises(ConfigError, match=r"sizes >= 1; got .* num_edge_types = 0"):
+        typed(num_edge_types=0)
