@@ -16,6 +16,7 @@ __all__ = [
     "DtypeError",
     "IrrepsError",
     "NonFiniteError",
+    "RankError",
     "ShapeError",
     "did_you_mean",
 ]
@@ -47,6 +48,10 @@ class BackendError(RuntimeError):
 
 class CheckpointError(RuntimeError):
     """A model or state file that is damaged, unsafe or made by another format version."""
+
+
+class RankError(RuntimeError):
+    """Another process of a training on several ranks has died, does not answer or never came."""
 
 
 class NonFiniteError(ArithmeticError):

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Optional
+from collections.abc import Collection
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, NonNegativeFloat, model_validator
 
+from irrepnet.data.elements import atomic_number
 from irrepnet.data.units import Keys, Units
-from irrepnet.models.registry import MODELS
+from irrepnet.errors import did_you_mean
+from irrepnet.train.model_section import DEFAULT_KIND, SECTIONS, ModelSection
 
 __all__ = [
     "ALTERNATIVES",
+    "PATHS",
     "DataConfig",
     "LossConfig",
+    "LossStage",
     "MDConfig",
     "ReportConfig",
     "RunConfig",
@@ -20,15 +25,30 @@ __all__ = [
     "TrainingConfig",
 ]
 
-# Fields of a model that the training frames determine: `null` in a training configuration, a value in a model file.
-DETERMINED_BY_DATA = ("species", "avg_num_neighbors", "energy_scale", "species_shifts")
-
 # Pairs of which at most one is set.
 ALTERNATIVES = (
     (("training", "steps"), ("training", "minutes")),
     (("training", "validate_every_steps"), ("training", "validate_every_epochs")),
     (("data", "valid"), ("data", "valid_groups")),
+    (("data", "valid_ids"), ("data", "valid_groups")),
+    (("data", "train_ids"), ("data", "train_groups")),
 )
+
+# Keys that hold a path: relative ones in a file are relative to that file.
+PATHS = (
+    ("data", "train"),
+    ("data", "valid"),
+    ("data", "test"),
+    ("data", "train_ids"),
+    ("data", "valid_ids"),
+    ("data", "test_ids"),
+    ("data", "data_dir"),
+    ("data", "cache"),
+    ("training", "start_from"),
+)
+
+
+LABELS = ("energy", "forces", "stress")  # what a force field learns
 
 
 class Section(BaseModel):
@@ -37,15 +57,26 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+def _known_symbols(energies: dict[str, float] | None) -> dict[str, float] | None:
+    for symbol in energies or ():
+        atomic_number(symbol)
+    return energies
+
+
 class DataConfig(Section):
     """Which frames to learn from, which to validate on and which to keep for the final test."""
 
     train: str = Field(
-        description="file of training frames (.npz, .extxyz), or a shipped one: package:water_xtb/train.npz"
+        description="training frames: a file, a folder, set:NAME (set:rmd17/ethanol) or package:water_xtb/train.npz"
     )
-    valid: str | None = Field(default=None, description="file of validation frames; null: hold back a part of `train`")
-    test: str | None = Field(default=None, description="file for the final evaluation; null: the validation frames")
-    format: str = Field(default="auto", description="file format: auto (by suffix), npz or extxyz")
+    valid: str | None = Field(default=None, description="validation frames, likewise; null: a part of `train`")
+    test: str | None = Field(
+        default=None, description="frames for the final evaluation; null: test_ids of `train`, else the validation ones"
+    )
+    format: str = Field(
+        default="auto",
+        description="auto (by the name), npz, extxyz, ase, deepmd or hdf5; set:... and package:... know theirs",
+    )
     keys: Keys = Field(default=Keys(), description="names of the arrays in the files")
     units: Units | None = Field(default=None, description="units of the numbers in the files; null: the files say them")
     train_groups: tuple[str, ...] | None = Field(
@@ -54,38 +85,85 @@ class DataConfig(Section):
     valid_groups: tuple[str, ...] | None = Field(
         default=None, description="groups (trajectories) of `train` to validate on"
     )
+    train_ids: str | None = Field(
+        default=None, description="file with the ids of the frames of `train` to learn from, one per line; null: all"
+    )
+    valid_ids: str | None = Field(
+        default=None, description="file with the ids of the validation frames, in `valid` where given, else in `train`"
+    )
+    test_ids: str | None = Field(
+        default=None, description="file with the ids of the test frames, in `test` where given, else in `train`"
+    )
     valid_fraction: float = Field(
         default=0.1,
         gt=0,
         lt=1,
-        description="share of `train` to validate on (whole groups where there are any) if neither is given",
+        description="share of the frames learned from (whole groups where there are any) to validate on, if neither "
+        "valid nor its groups or ids are given",
     )
+    split_seed: int | None = Field(
+        default=None, ge=0, lt=2**31, description="seed of the split by valid_fraction; null: training.seed"
+    )
+    train_count: int | None = Field(
+        default=None,
+        gt=0,
+        description="how many of the frames to learn from are used, drawn with split_seed, the smaller draw a part of "
+        "the larger; null: all",
+    )
+    isolated_atoms: Annotated[dict[str, float] | None, AfterValidator(_known_symbols)] = Field(
+        default=None,
+        description="energy of an isolated atom of each element, eV; null: from frames of one atom, else least squares",
+    )
+    data_dir: str | None = Field(
+        default=None, description="folder of the data sets set:...; null: $IRREPNET_DATA or ~/.cache/irrepnet"
+    )
+    cache: str | None = Field(
+        default=None, description="folder in which neighbour lists are kept between runs; null: none are kept"
+    )
+    workers: int = Field(default=0, ge=0, le=64, description="processes that prepare batches ahead; 0: none")
 
     @model_validator(mode="after")
-    def _one_source_of_validation_frames(self) -> DataConfig:
+    def _one_source_of_each_part(self) -> DataConfig:
         if self.valid is not None and self.valid_groups is not None:
             raise ValueError("needs valid or valid_groups, not both; found both; remove one")
+        for part in ("train", "valid"):
+            if getattr(self, f"{part}_ids") is not None and getattr(self, f"{part}_groups") is not None:
+                raise ValueError(f"needs {part}_ids or {part}_groups, not both; found both; remove one")
         return self
 
 
 class LossConfig(Section):
-    """Weights of the loss; each part is a mean of squares (or Huber) in the units said."""
+    """Weights of the loss; each part is a mean of squares (or Huber, or absolute values) in the units said."""
 
     energy: float = Field(default=10.0, ge=0, description="weight of the energy error per atom, (eV/atom)^2")
     forces: float = Field(default=1.0, ge=0, description="weight of the force error per component, (eV/Å)^2")
     stress: float = Field(
         default=0.0, ge=0, description="weight of the virial error per atom and component, (eV/atom)^2; 0: no stress"
     )
-    kind: Literal["mse", "huber"] = Field(
-        default="mse", description="mse: mean square; huber: linear beyond `huber_delta`"
+    targets: dict[str, NonNegativeFloat] = Field(
+        default={},
+        description="weights of named targets, of errors in units of the target's scale; others as model.targets say",
     )
-    huber_delta: float = Field(default=0.1, gt=0, description="where huber turns linear, eV/atom and eV/Å")
+    kind: Literal["mse", "huber", "mae"] = Field(
+        default="mse", description="mse: mean square; huber: linear beyond `huber_delta`; mae: mean absolute value"
+    )
+    huber_delta: float = Field(
+        default=0.1, gt=0, description="where huber turns linear, eV/atom, eV/Å; for targets in units of their scale"
+    )
 
-    @model_validator(mode="after")
-    def _something_to_learn(self) -> LossConfig:
-        if self.energy == self.forces == self.stress == 0:
-            raise ValueError("needs a positive weight; found energy = forces = stress = 0; set forces: 1.0")
-        return self
+
+class LossStage(Section):
+    """Other weights of the loss from some point of the budget on."""
+
+    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
+
+    start: float = Field(alias="from", ge=0, lt=1, description="share of the budget from which these weights hold")
+    energy: float | None = Field(default=None, ge=0, description="as in training.loss; null: as before")
+    forces: float | None = Field(default=None, ge=0, description="as in training.loss; null: as before")
+    stress: float | None = Field(default=None, ge=0, description="as in training.loss; null: as before")
+    targets: dict[str, NonNegativeFloat] = Field(
+        default={}, description="as in training.loss; those that are not named: as before"
+    )
 
 
 class TrainingConfig(Section):
@@ -95,10 +173,16 @@ class TrainingConfig(Section):
     minutes: float | None = Field(
         default=None, gt=0, description="budget in minutes of wall-clock time (give this or steps)"
     )
-    batch_size: int = Field(default=1, gt=0, description="frames per step")
+    batch_size: int = Field(default=1, gt=0, description="frames per step, over all ranks and pieces")
+    accumulate: int = Field(
+        default=1, gt=0, description="pieces that a step's frames are cut into to save memory; the numbers stay"
+    )
     lr: float = Field(default=0.01, gt=0, description="highest learning rate")
     warmup: float = Field(default=0.02, ge=0, lt=1, description="share of the budget over which the rate rises to lr")
-    lr_floor: float = Field(default=0.01, ge=0, le=1, description="last learning rate as a share of lr (cosine decay)")
+    schedule: Literal["cosine", "linear", "exponential", "constant"] = Field(
+        default="cosine", description="how the rate falls from lr to lr_floor * lr; constant: not at all"
+    )
+    lr_floor: float = Field(default=0.01, ge=0, le=1, description="first and last learning rate as a share of lr")
     optimiser: Literal["adam", "adamw"] = Field(default="adam", description="torch.optim.Adam or AdamW")
     amsgrad: bool = Field(default=True, description="the AMSGrad variant of the optimiser")
     weight_decay: float = Field(default=0.0, ge=0, description="weight decay of the optimiser")
@@ -112,6 +196,19 @@ class TrainingConfig(Section):
         default=10.0, gt=0, description="largest norm of the gradient, in its own units; null: no clipping"
     )
     loss: LossConfig = Field(default=LossConfig(), description="weights of the loss")
+    loss_schedule: tuple[LossStage, ...] = Field(
+        default=(), description="other weights later on; validation always has those of the last stage"
+    )
+    start_from: str | None = Field(
+        default=None, description="model file to go on from: weights and all that data determine come from it"
+    )
+    refit_shifts: bool = Field(
+        default=True,
+        description="with start_from: fit the energy shifts to the new frames, whose reference may be another one",
+    )
+    freeze: tuple[str, ...] = Field(
+        default=(), description='weights that are not to change, by name or pattern ("layers.0.*")'
+    )
     validate_every_epochs: float | None = Field(
         default=None, gt=0, description="epochs between validations; null and no steps: 1"
     )
@@ -121,6 +218,9 @@ class TrainingConfig(Section):
     save_every_minutes: float = Field(default=5.0, gt=0, description="longest time between saved states, minutes")
     seed: int = Field(default=0, ge=0, lt=2**31, description="seed of weights, shuffling and splitting")
     device: str = Field(default="cpu", description="torch device: cpu, cuda, cuda:1")
+    ranks_timeout_s: float = Field(
+        default=600.0, gt=0, description="with several ranks: longest wait for a rank that does not answer, s"
+    )
 
     @model_validator(mode="after")
     def _one_budget_one_interval(self) -> TrainingConfig:
@@ -133,16 +233,52 @@ class TrainingConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _schedules_that_make_sense(self) -> TrainingConfig:
+        if self.schedule == "exponential" and self.lr_floor == 0:
+            raise ValueError("schedule exponential needs lr_floor above 0; found 0; set lr_floor: 0.01")
+        starts = [stage.start for stage in self.loss_schedule]
+        if starts != sorted(set(starts)):
+            raise ValueError(f"loss_schedule needs stages that begin one after the other; found from: {starts}")
+        return self
+
+    @property
+    def losses(self) -> tuple[tuple[float, LossConfig], ...]:
+        """The weights of every stage, complete, with the share of the budget from which they hold."""
+        stages = [(0.0, self.loss)]
+        for stage in self.loss_schedule:
+            before = stages[-1][1]
+            given = {name: value for name in LABELS if (value := getattr(stage, name)) is not None}
+            after = before.model_copy(update={**given, "targets": before.targets | stage.targets})
+            stages.append((stage.start, after))
+        return tuple(stages)
+
+    @property
+    def final_loss(self) -> LossConfig:
+        """The weights of the last stage: validation has them throughout, so that its losses can be compared."""
+        return self.losses[-1][1]
+
+    def loss_at(self, spent: float) -> LossConfig:
+        """Return the weights that hold when this share of the budget is spent."""
+        return [loss for start, loss in self.losses if start <= spent or start == 0][-1]
+
 
 class MDConfig(Section):
-    """The molecular dynamics that a trained model is put through: constant energy, from a held-back frame."""
+    """The molecular dynamics that a trained force field is put through, from a held-back frame."""
 
-    enabled: bool = Field(default=True, description="run molecular dynamics after training")
+    enabled: bool = Field(default=True, description="run molecular dynamics after training (force fields)")
+    ensemble: Literal["nve", "nvt"] = Field(
+        default="nve", description="nve: constant energy, Verlet; nvt: constant temperature, Langevin"
+    )
+    friction: float = Field(default=5.0, gt=0, description="friction of the Langevin thermostat, 1/ps")
+    equilibrate: int = Field(default=0, ge=0, description="Langevin steps before those that are recorded")
     steps: int = Field(default=2000, gt=0, description="number of time steps")
     timestep: float = Field(default=0.5, gt=0, description="time step, fs")
-    temperature: float = Field(default=300.0, gt=0, description="temperature of the first velocities, K")
+    temperature: float = Field(
+        default=300.0, gt=0, description="temperature of the first velocities and of the thermostat, K"
+    )
     max_force: float = Field(default=100.0, gt=0, description="force on an atom at which the run is stopped, eV/Å")
-    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the first velocities")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the velocities and of the thermostat")
 
 
 class ReportConfig(Section):
@@ -150,23 +286,6 @@ class ReportConfig(Section):
 
     enabled: bool = Field(default=True, description="write report.html")
     title: str = Field(default="irrepnet training run", description="heading of the report")
-
-
-def _model_section(kind: str) -> type[BaseModel]:
-    """Return the config class of a model with ``kind``, and with optional values for what the data determine."""
-    config_class, _ = MODELS[kind]
-    fields: dict[str, Any] = {"kind": (Literal[kind], Field(kind, description="which model"))}
-    for name in DETERMINED_BY_DATA:
-        field = config_class.model_fields[name]
-        annotation: Any = field.annotation
-        for constraint in field.metadata:
-            annotation = Annotated[annotation, constraint]
-        description = f"{field.description}; null: from the training frames"
-        fields[name] = (Optional[annotation], Field(None, description=description))  # noqa: UP045 - built at run time
-    return create_model(f"{config_class.__name__}Section", __base__=config_class, __doc__="The network.", **fields)
-
-
-ForceFieldSection = _model_section("force_field")
 
 
 class RunConfig(Section):
@@ -190,8 +309,38 @@ class RunConfig(Section):
         (10, None, 0.5)
     """
 
-    model: ForceFieldSection = Field(default=ForceFieldSection(), description="the network")  # type: ignore[valid-type]
+    model: ModelSection = Field(  # type: ignore[valid-type]  # made of the registry at run time
+        default=SECTIONS[DEFAULT_KIND](), description="the network; `kind` says which"
+    )
     data: DataConfig = Field(description="frames, keys, units and the split")
     training: TrainingConfig = Field(description="budget, optimiser, loss and validation")
     md: MDConfig = Field(default=MDConfig(), description="molecular dynamics after training")
     report: ReportConfig = Field(default=ReportConfig(), description="the HTML page")
+
+    @model_validator(mode="after")
+    def _weights_of_what_the_model_has(self) -> RunConfig:
+        model: Any = self.model
+        names = () if model.kind == DEFAULT_KIND else [target.name for target in model.targets]
+        for _, loss in self.training.losses:
+            for name in loss.targets:
+                if name not in names:
+                    near = did_you_mean(name, names)
+                    has = ", ".join(names) or f"no targets, as its kind is {model.kind}"
+                    raise ValueError(f"training.loss.targets: the model has {has}; found {name!r}.{near}")
+            if model.kind == DEFAULT_KIND and not any(getattr(loss, label) for label in LABELS):
+                raise ValueError(
+                    "training.loss: needs a positive weight; found energy = forces = stress = 0; set forces: 1.0"
+                )
+            if model.kind != DEFAULT_KIND:
+                _refuse_labels(loss, names)
+        return self
+
+
+def _refuse_labels(loss: LossConfig, names: Collection[str]) -> None:
+    """Refuse weights of labels that only force fields have; the defaults and zero are no statement."""
+    for label in LABELS:
+        if getattr(loss, label) not in (0, LossConfig.model_fields[label].default):
+            raise ValueError(
+                f"training.loss.{label} is for force fields; this model has {', '.join(names)}; set "
+                "training.loss.targets, or the weight of the target in model.targets"
+            )

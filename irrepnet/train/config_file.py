@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from irrepnet.errors import ConfigError
-from irrepnet.train.config import ALTERNATIVES, RunConfig
+from irrepnet.train.config import ALTERNATIVES, PATHS, RunConfig
 
 __all__ = ["apply_overrides", "describe_config", "load_config", "parse_overrides", "validate_section"]
 
@@ -87,14 +87,13 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     path = Path(path)
     tree = _read_yaml(path)
-    data = tree.get("data")
-    if isinstance(data, dict):
-        for key in ("train", "valid", "test"):
-            if isinstance(data.get(key), str):
-                data[key] = _relative_to(path.parent, data[key])
+    for section, key in PATHS:
+        inside = tree.get(section)
+        if isinstance(inside, dict) and isinstance(inside.get(key), str):
+            inside[key] = _relative_to(path.parent, inside[key])
     changes = parse_overrides(overrides)
     for keys, value in changes.items():
-        if keys in {("data", "train"), ("data", "valid"), ("data", "test")} and isinstance(value, str):
+        if keys in PATHS and isinstance(value, str):
             changes[keys] = _relative_to(Path(), value)
     for pair in ALTERNATIVES:
         for chosen, other in (pair, pair[::-1]):
@@ -185,7 +184,7 @@ def validate_section(
         for details in error.errors():
             keys = tuple(str(key) for key in details["loc"])
             given = any(keys[: len(changed)] == changed for changed in overridden or ())
-            lines.append(f"{'--set' if given else source}: {_explain(section, details)}")
+            lines.append(f"{'--set' if given else source}: {_explain(section, details, tree)}")
         raise ConfigError("\n".join(dict.fromkeys(lines))) from None
 
 
@@ -198,31 +197,32 @@ def describe_config(section: type[BaseModel] = RunConfig) -> str:
     """
     lines = []
     for name, field in section.model_fields.items():
-        inner = _section_of(field.annotation)
-        if inner is None:
-            continue
-        lines += ["", f"{name}: {field.description}"]
-        for key, default, kind, text in _keys(inner, name + "."):
-            lines.append(f"  {key + ' = ' + default:<42} {text} [{kind}]")
+        for inner in _sections_of(field.annotation):
+            kind = _kind(inner) if name == "model" else None
+            lines += ["", f"{name}: {field.description}" + (f" (kind: {kind})" if kind else "")]
+            for key, default, type_name, text in _keys(inner, name + "."):
+                lines.append(f"  {key + ' = ' + default:<42} {text} [{type_name}]")
     return "\n".join(lines[1:])
 
 
 def _keys(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
-    for name, field in section.model_fields.items():
-        inner = _section_of(field.annotation)
-        if inner is not None:
-            yield from _keys(inner, f"{prefix}{name}.")
+    """Yield key, default, type and help; the keys of a list of sections have ``[]`` before the dot."""
+    for name, field in sorted(section.model_fields.items(), key=lambda item: item[0] != "kind"):  # it says the others
+        key = prefix + (field.alias or name)
+        inner = _sections_of(field.annotation)
+        if inner:
+            is_list = "tuple" in str(field.annotation)
+            yield from _keys(inner[0], f"{key}[]." if is_list else f"{key}.")
             continue
         default = "(needed)" if field.is_required() else _yaml_scalar(field.get_default(call_default_factory=True))
-        yield prefix + name, default, _type_name(field.annotation), field.description or ""
+        yield key, default, _type_name(field.annotation), field.description or ""
 
 
-def _section_of(annotation: Any) -> type[BaseModel] | None:
-    """Return the section class of ``Section`` or ``Section | None``."""
-    for kind in typing.get_args(annotation) or (annotation,):
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            return kind
-    return None
+def _sections_of(annotation: Any) -> list[type[BaseModel]]:
+    """Return the section classes in ``Section``, ``Section | None``, ``tuple[Section, ...]`` or a union of kinds."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [section for part in typing.get_args(annotation) for section in _sections_of(part)]
 
 
 def _type_name(annotation: Any) -> str:
@@ -233,6 +233,8 @@ def _type_name(annotation: Any) -> str:
         return _type_name(arguments[0])
     if origin is typing.Literal:
         return "|".join(str(choice) for choice in arguments)
+    if origin is dict:
+        return f"{_type_name(arguments[0])}: {_type_name(arguments[1])}"
     if origin is not None:
         return f"list of {_type_name(arguments[0])}" if arguments else "list"
     return {"str": "text", "int": "int", "float": "float", "bool": "bool"}.get(annotation.__name__, annotation.__name__)
@@ -244,7 +246,7 @@ def _yaml_scalar(value: Any) -> str:
 
 
 def _relative_to(folder: Path, text: str) -> str:
-    return text if text.startswith("package:") else str((folder / Path(text).expanduser()).absolute())
+    return text if text.startswith(("package:", "set:")) else str((folder / Path(text).expanduser()).absolute())
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:
@@ -271,11 +273,11 @@ def _first_line(error: Exception) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def _explain(section: type[BaseModel], details: ErrorDetails) -> str:
+def _explain(section: type[BaseModel], details: ErrorDetails, tree: Any) -> str:
     *parents, last = (str(key) for key in details["loc"]) if details["loc"] else ("",)
     dotted = ".".join([*parents, last])
     if details["type"] == "extra_forbidden":
-        return f"{dotted} is not a known key.{_nearest_key(_descend(section, parents), last)}"
+        return f"{dotted} is not a known key.{_nearest_key(_descend(section, parents, tree), last)}"
     if details["type"] == "missing":
         return f"{dotted} is needed; found nothing; add it"
     message = details["msg"].removeprefix("Value error, ")
@@ -285,16 +287,23 @@ def _explain(section: type[BaseModel], details: ErrorDetails) -> str:
     return f"{dotted}: {message}; found {reprlib.repr(details['input'])}"
 
 
-def _descend(section: type[BaseModel], keys: Sequence[str]) -> type[BaseModel]:
-    for key in keys:
-        inner = _section_of(section.model_fields[key].annotation) if key in section.model_fields else None
-        section = inner or section
+def _descend(section: type[BaseModel], keys: Sequence[str], tree: Any) -> type[BaseModel]:
+    """Return the section that a path leads to; where there is one class per ``kind``, the one that the tree names."""
+    for key in keys:  # a number is a place in a list of sections
+        tree = tree.get(key) if isinstance(tree, dict) else None
+        inner = _sections_of(section.model_fields[key].annotation) if key in section.model_fields else []
+        of_kind = [one for one in inner if isinstance(tree, dict) and tree.get("kind") == _kind(one)]
+        section = next(iter(of_kind or inner), section)
     return section
+
+
+def _kind(section: type[BaseModel]) -> Any:
+    return section.model_fields["kind"].default if "kind" in section.model_fields else None
 
 
 def _nearest_key(section: type[BaseModel], word: str) -> str:
     """Look among the section's keys, and among the names that other programs have for them."""
     names = {foreign: ours for foreign, ours in _NAMES_ELSEWHERE.items() if ours in section.model_fields}
-    names.update({name: name for name in section.model_fields})
+    names.update({key: key for key in (field.alias or name for name, field in section.model_fields.items())})
     nearest = difflib.get_close_matches(word, names, n=1)
     return f" Did you mean {names[nearest[0]]!r}?" if nearest else ""

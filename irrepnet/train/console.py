@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from irrepnet.train.metrics import METRIC_UNITS
+from irrepnet.train.error_sums import metric_unit
+from irrepnet.train.tasks import FORCE_FIELD_UNITS
 
 __all__ = ["TrainingConsole", "format_seconds"]
+
+_MOST_COLUMNS = 3  # labels beside each other; a line of twelve would not fit a screen
 
 
 def format_seconds(seconds: float | None) -> str:
@@ -58,6 +62,7 @@ class TrainingConsole:
             )
             self._task = self._bar.add_task("", total=1.0, left="?", step=0, loss="-")
         self._has_header = False
+        self.is_quiet = quiet
 
     def __enter__(self) -> TrainingConsole:
         if self._bar is not None:
@@ -80,14 +85,24 @@ class TrainingConsole:
             left = format_seconds(seconds_left)
             self._bar.update(self._task, completed=share, left=left, step=step, loss=f"{loss:.3g}")
 
-    def row(self, row: dict[str, Any], *, seconds_left: float | None, is_best: bool) -> None:
+    def row(
+        self,
+        row: dict[str, Any],
+        *,
+        seconds_left: float | None,
+        is_best: bool,
+        units: Mapping[str, str] = FORCE_FIELD_UNITS,
+    ) -> None:
         """Print one line for a validation, below a header with the units; a star marks the best so far."""
-        labels = [name for name in METRIC_UNITS if f"{name}_mae" in row]
+        labels = [name for name in units if f"{name}_mae" in row]
+        shown = labels[:_MOST_COLUMNS]
         if not self._has_header:
-            units = [f"{name} MAE / RMSE, {METRIC_UNITS[name]}" for name in labels]
-            self._cells("step", "epoch", "train loss", "valid loss", units, "lr", "time", "left")
+            if len(labels) > len(shown):
+                self.say(f"errors of {len(shown)} of {len(labels)} targets are shown; log.jsonl has all")
+            heads = [f"{name} MAE / RMSE, {metric_unit(units[name])[0]}" for name in shown]
+            self._cells("step", "epoch", "train loss", "valid loss", heads, "lr", "time", "left")
             self._has_header = True
-        errors = [f"{row[name + '_mae']:.2f} / {row[name + '_rmse']:.2f}" for name in labels]
+        errors = [f"{_short(row[name + '_mae'])} / {_short(row[name + '_rmse'])}" for name in shown]
         self._cells(
             str(row["step"]),
             f"{row['epoch']:.2f}",
@@ -100,6 +115,11 @@ class TrainingConsole:
         )
 
     def _cells(self, step: str, epoch: str, train: str, valid: str, errors: list[str], *rest: str) -> None:
-        columns = "".join(f"{text:>29}" for text in errors)
+        columns = "".join(f"{text:>{max(29, len(text) + 2)}}" for text in errors)
         tail = "".join(f"{text:>9}" for text in rest)
         self.say(f"{step:>7}{epoch:>8}{train:>12}{valid:>12}{columns}{tail}")
+
+
+def _short(value: float) -> str:
+    """Two decimals, and more where an error is small in its unit."""
+    return f"{value:.2f}" if value >= 1 else f"{value:.4f}"

@@ -10,29 +10,29 @@ from pathlib import Path
 from signal import Signals
 from typing import Any
 
-import torch
-
-from irrepnet.errors import CheckpointError, NonFiniteError
-from irrepnet.models.checkpoint import save_model
-from irrepnet.models.force_field import Prediction
+from irrepnet.errors import CheckpointError, NonFiniteError, RankError
+from irrepnet.models.checkpoint import save_model, write_atomic
+from irrepnet.train.batch_stream import BatchStream
 from irrepnet.train.config import RunConfig, TrainingConfig
 from irrepnet.train.console import TrainingConsole
 from irrepnet.train.devices import usable_device
-from irrepnet.train.losses import force_field_loss
-from irrepnet.train.metrics import METRIC_UNITS, Evaluation, evaluate, not_finite_frames
-from irrepnet.train.model_from_data import fingerprint, model_from_data
+from irrepnet.train.distributed import Ranks
+from irrepnet.train.error_sums import metric_unit
+from irrepnet.train.fine_tuning import freeze, with_model_of
+from irrepnet.train.metrics import Evaluation, evaluate
+from irrepnet.train.model_from_data import TrainingSet, fingerprint, model_from_data, training_set
 from irrepnet.train.radial import describe_radial
 from irrepnet.train.run_folder import RunFolder
-from irrepnet.train.samples import LabelledGraphs, label_graphs, shuffled_batch, steps_per_epoch
+from irrepnet.train.samples import LabelledGraphs, steps_per_epoch
 from irrepnet.train.schedule import learning_rate
 from irrepnet.train.signals import StopRequest
 from irrepnet.train.splits import Splits, load_splits
 from irrepnet.train.state import Progress, TrainState
+from irrepnet.train.step import MOST_NAMED, WHAT_NOW, listing, pieces_of_steps, take_step
+from irrepnet.train.summary import StepTimer, summarise
+from irrepnet.train.tasks import Task, task_of
 
 __all__ = ["TrainResult", "train"]
-
-_MOST_NAMED = 10  # odd frames; a file of duplicates would fill the screen
-_WHAT_NOW = "best.model and the last good state are kept; look at these frames, or lower training.lr"
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +44,8 @@ class TrainResult:
         splits: The frames it learned from and those that were held back.
         progress: Steps, seconds, best loss.
         signal: The signal that stopped it before its budget was spent, or None.
+        is_main: Whether this process is the one that writes files and prints, among several ranks.
+        config: As it was run: with ``training.start_from`` its section ``model`` is that of the file.
 
     Example:
         >>> TrainResult(RunFolder("runs/water"), Splits([], [], []), Progress(step=10), None).run.best.name
@@ -54,15 +56,18 @@ class TrainResult:
     splits: Splits
     progress: Progress
     signal: Signals | None
+    is_main: bool = True
+    config: RunConfig | None = None
 
 
 def train(config: RunConfig, out: str | Path, *, resume: bool = False, quiet: bool = False) -> TrainResult:
     """Train a model as the configuration says, until the budget is spent.
 
     Writes ``config.yaml``, ``log.jsonl`` (one line per validation), ``best.model`` (averaged weights with the lowest
-    validation loss), ``last.state`` and ``previous.state`` into ``out``. A run with a budget of steps that was
-    interrupted and resumed ends with the same bits as one that was not (on a CPU, with the same number of threads).
-    SIGINT, SIGTERM and SIGUSR1 end the step, save the state and return; so do not fear to interrupt.
+    validation loss), ``last.state`` and ``previous.state`` into ``out``; with ``training.start_from`` also
+    ``start.model``, a copy of it. A run with a budget of steps that was interrupted and resumed ends with the same bits
+    as one that was not (on a CPU, with the same number of threads and ranks). SIGINT, SIGTERM and SIGUSR1 end the step,
+    save the state and return; so do not fear to interrupt. Started by ``torchrun``, all ranks train one model.
 
     Args:
         config: From :func:`~irrepnet.train.config_file.load_config`, or built in Python.
@@ -75,7 +80,9 @@ def train(config: RunConfig, out: str | Path, *, resume: bool = False, quiet: bo
         DataError: If the data are not as needed.
         BackendError: If ``model.backend`` cannot serve the model on the device.
         NonFiniteError: If the loss, a gradient or a validation is NaN or infinite; the last good state is kept.
-        CheckpointError: If ``resume`` finds no state that can be read.
+        CheckpointError: If ``resume`` finds no state that can be read, or ``training.start_from`` cannot be.
+        RankError: If another rank has died or does not answer.
+        OSError: If the disk is full; the last good state is kept.
 
     Example:
         >>> import tempfile
@@ -88,93 +95,160 @@ def train(config: RunConfig, out: str | Path, *, resume: bool = False, quiet: bo
         ...     result.progress.step, sorted(path.name for path in result.run.path.iterdir())
         (2, ['best.model', 'config.yaml', 'last.state', 'log.jsonl', 'previous.state'])
     """
-    run, settings = RunFolder(out), config.training
+    settings = config.training
+    with (
+        Ranks.join(settings.device, settings.ranks_timeout_s) as ranks,
+        StopRequest() as stop,
+        TrainingConsole(quiet=quiet or not ranks.is_main) as console,
+    ):
+        session = _prepare(config, RunFolder(out), ranks, console, resume=resume)
+        try:
+            signal = _learn(session, stop)
+        except RankError:  # it comes before a step changes anything, so the state is whole
+            session.save()
+            raise
+        if session.model_config.radial == "table":
+            console.say(describe_radial(session.state.averaged.module, [session.data.largest]))
+    return TrainResult(
+        session.run, session.splits, session.state.progress, signal, is_main=ranks.is_main, config=session.config
+    )
+
+
+def _learn(session: _Session, stop: StopRequest) -> Signals | None:
+    """Take steps and validate until the budget is spent or a signal has come; return the signal."""
+    settings, state, data, ranks = session.config.training, session.state, session.data, session.ranks
+    progress = state.progress
+    started = time.monotonic() - progress.seconds
+    saved_at = progress.seconds
+    epoch = steps_per_epoch(len(data.items), settings.batch_size)
+    interval = settings.validate_every_steps or max(1, round((settings.validate_every_epochs or 1) * epoch))
+    timer = StepTimer(settings, epoch)
+    with BatchStream(data.items, workers=session.config.data.workers) as stream:
+        steps = pieces_of_steps(data, stream, settings, ranks, first_step=progress.step)
+        while True:
+            # One clock and one will: all ranks stop at the same step.
+            progress.seconds, number = ranks.max([time.monotonic() - started, stop.signal or 0])
+            spent = _share_spent(settings, progress)
+            rate = learning_rate(
+                spent, peak=settings.lr, warmup=settings.warmup, floor=settings.lr_floor, schedule=settings.schedule
+            )
+
+            is_due = progress.step % interval == 0 or spent >= 1
+            if is_due and progress.validated_at < progress.step and not number:
+                if not _validate(session, stop, started=started, epoch=progress.step / epoch, rate=rate):
+                    continue  # a signal has come, and the next round ends the run
+                saved_at = progress.seconds
+            if number:
+                session.save()
+                name = Signals(int(number)).name
+                session.console.say(f"{name}: the state of step {progress.step} is saved; go on with --resume")
+            if number or spent >= 1:
+                return Signals(int(number)) if number else None
+
+            before = time.monotonic()
+            loss = take_step(
+                state,
+                next(steps),
+                task=session.task,
+                weights=settings.loss_at(spent),
+                rate=rate,
+                clip_norm=settings.clip_norm,
+                ranks=ranks,
+            )
+            now = time.monotonic()
+            session.console.advance(spent, progress.step, loss, _seconds_left(settings, progress))
+            if (remark := timer.add(now - before)) is not None:
+                session.console.say(remark)
+            if now - started > saved_at + 60 * settings.save_every_minutes:
+                saved_at = progress.seconds = now - started
+                session.save()
+
+
+@dataclass(frozen=True, eq=False)
+class _Session:
+    """All that a sitting of a run works with."""
+
+    config: RunConfig
+    run: RunFolder
+    ranks: Ranks
+    console: TrainingConsole
+    splits: Splits
+    data: TrainingSet
+    valid_items: Sequence[LabelledGraphs]
+    state: TrainState
+    task: Task
+
+    @property
+    def model_config(self) -> Any:
+        """Configuration of the model, complete."""
+        return self.state.model.config
+
+    def save(self) -> None:
+        """Write the state: it is the same on all ranks, and one of them does it."""
+        if self.ranks.is_main:
+            self.state.save(self.run, self.config)
+
+
+def _prepare(config: RunConfig, run: RunFolder, ranks: Ranks, console: TrainingConsole, *, resume: bool) -> _Session:
+    """Read the frames, build the model and open the folder; nothing is written before all else is well."""
+    settings = config.training
     run.check_free(resume=resume)
     device = usable_device(settings.device)
-    with TrainingConsole(quiet=quiet) as console, StopRequest() as stop:
-        splits = load_splits(config)
-        for finding in splits.findings[:_MOST_NAMED]:
-            console.say(f"note: {finding}")
-        model, train_items = model_from_data(config, splits.train, say=console.say)
-        valid_items = label_graphs(splits.valid, model.cutoff)
-        state = TrainState(model.to(device), settings, data_fingerprint=fingerprint([*splits.train, *splits.valid]))
-        # A backend that cannot serve says so here, before there is a folder.
-        state.averaged.module.eval()(train_items[0].to(device).graph)
-        _open_run(run, config, state, console, resume=resume)
-        console.say(_summary(splits, train_items, state))
-        console.say(describe_radial(state.model, train_items))
-
-        progress = state.progress
-        started = time.monotonic() - progress.seconds
-        saved_at = progress.seconds
-        epoch = steps_per_epoch(len(train_items), settings.batch_size)
-        interval = settings.validate_every_steps or max(1, round((settings.validate_every_epochs or 1) * epoch))
-        while True:
-            progress.seconds = time.monotonic() - started
-            spent = _share_spent(settings, progress)
-            rate = learning_rate(spent, peak=settings.lr, warmup=settings.warmup, floor=settings.lr_floor)
-
-            if progress.validated_at < progress.step and (progress.step % interval == 0 or spent >= 1):
-                evaluation = evaluate(
-                    state.averaged.module,
-                    valid_items,
-                    batch_size=settings.batch_size,
-                    loss=settings.loss,
-                    interrupted=lambda: stop.signal is not None,
-                )
-                if evaluation is not None:
-                    _refuse_nan(evaluation, valid_items, progress)
-                    progress.seconds = time.monotonic() - started
-                    row = _log_row(evaluation, progress, epoch=progress.step / epoch, rate=rate)
-                    _keep_if_best(evaluation, state, run)
-                    run.append_log(row)
-                    console.row(
-                        row, is_best=progress.best_step == progress.step, seconds_left=_seconds_left(settings, progress)
-                    )
-                    state.save(run, config)
-                    saved_at = progress.seconds
-            if stop.signal is not None:
-                state.save(run, config)
-                console.say(f"{stop.signal.name}: the state of step {progress.step} is saved; go on with --resume")
-            if stop.signal is not None or spent >= 1:
-                if model.config.radial == "table":
-                    console.say(describe_radial(state.averaged.module, train_items))
-                return TrainResult(run, splits, progress, stop.signal)
-
-            batch = shuffled_batch(train_items, settings.batch_size, progress.step, settings.seed).to(device)
-            loss = _take_step(state, batch, settings, rate)
-            console.advance(spent, progress.step, loss, _seconds_left(settings, progress))
-            if time.monotonic() - started > saved_at + 60 * settings.save_every_minutes:
-                saved_at = progress.seconds = time.monotonic() - started
-                state.save(run, config)
+    start = None
+    if settings.start_from is not None:
+        of_run = resume and run.start.exists()  # a run needs nothing outside its folder to go on
+        config, start = with_model_of(config, run.start if of_run else settings.start_from)
+    splits = load_splits(config)
+    for finding in splits.findings[:MOST_NAMED]:
+        console.say(f"note: {finding}")
+    if len(splits.findings) > MOST_NAMED:
+        console.say(f"note: and {len(splits.findings) - MOST_NAMED} more findings; see irrepnet check-data")
+    section: Any = config.model
+    known: dict[str, Any] = {"cache": config.data.cache, "say": console.say}
+    data = training_set(splits.train, section.cutoff, isolated=splits.isolated, **known)
+    valid = training_set(splits.valid, section.cutoff, **known)
+    model = model_from_data(config, data, start=start, say=console.say)
+    freeze(model, settings.freeze, say=console.say)
+    mark = fingerprint(splits.train, splits.valid)
+    ranks.agree("the training and validation frames", mark)
+    state = TrainState(model.to(device), settings, data_fingerprint=mark)
+    task = task_of(model)
+    # A backend that cannot serve says so here, before there is a folder.
+    task.predict(state.averaged.module.eval(), data.items[0].to(device), labels=())
+    session = _Session(config, run, ranks, console, splits, data, valid.items, state, task)
+    _open_run(session, resume=resume)
+    if not console.is_quiet:
+        console.say(summarise(splits, data, valid, state, task))
+        console.say(describe_radial(model, [data.largest]))
+    return session
 
 
-def _open_run(run: RunFolder, config: RunConfig, state: TrainState, console: TrainingConsole, *, resume: bool) -> None:
+def _open_run(session: _Session, *, resume: bool) -> None:
     """Take up the state of a run, or lay the first one down: from then on the folder can always be resumed."""
-    if resume and (run.state.exists() or run.previous_state.exists()):
+    run, state, config = session.run, session.state, session.config
+    found = resume and (run.state.exists() or run.previous_state.exists())
+    session.ranks.barrier()  # before a rank changes what another one looks for
+    if found:
         remark = state.load(run, config)
         if remark is not None:
-            console.say(remark)
-        run.cut_log(state.progress.validated_at)
-        console.say(f"resuming {run.path} at step {state.progress.step}")
+            session.console.say(remark)
+        session.ranks.agree("the saved state", f"step {state.progress.step}")
+        if session.ranks.is_main:
+            run.cut_log(state.progress.validated_at)
+        session.console.say(f"resuming {run.path} at step {state.progress.step}")
         return
     if resume and run.best.exists():
         raise CheckpointError(
             f"{run.path}: --resume needs {run.state.name}; found {run.best.name} without it; choose another --out"
         )
-    run.create(config)
-    run.cut_log(-1)
-    state.save(run, config)
-
-
-def _summary(splits: Splits, items: list[LabelledGraphs], state: TrainState) -> str:
-    weights = sum(parameter.numel() for parameter in state.model.parameters())
-    edges = sum(item.graph.num_edges for item in items) / sum(item.graph.num_nodes for item in items)
-    return (
-        f"frames: {len(splits.train)} to learn from, {len(splits.valid)} to validate on; "
-        f"{edges:.1f} neighbours per atom within {state.model.cutoff:g} Å; {weights} weights, "
-        f"{state.model.config.dtype} on {next(state.model.parameters()).device}"
-    )
+    if session.ranks.is_main:
+        run.create(config)
+        if config.training.start_from is not None:
+            with run.writing(run.start):
+                write_atomic(run.start, Path(config.training.start_from).read_bytes())
+        run.cut_log(-1)
+        session.save()
+    session.ranks.barrier()
 
 
 def _share_spent(settings: TrainingConfig, progress: Progress) -> float:
@@ -192,16 +266,45 @@ def _seconds_left(settings: TrainingConfig, progress: Progress) -> float | None:
     return progress.seconds * (1 - spent) / spent if spent > 0 else None
 
 
-def _refuse_nan(evaluation: Evaluation, items: list[LabelledGraphs], progress: Progress) -> None:
+def _validate(session: _Session, stop: StopRequest, *, started: float, epoch: float, rate: float) -> bool:
+    """Compare the averaged weights with the validation frames, log it and save; return False if a signal came."""
+    settings, state, task = session.config.training, session.state, session.task
+    evaluation = evaluate(
+        state.averaged.module,
+        session.valid_items,
+        batch_size=settings.batch_size,
+        loss=settings.final_loss,
+        task=task,
+        ranks=session.ranks,
+        interrupted=lambda: stop.signal is not None,
+    )
+    if evaluation is None:
+        return False
+    progress = state.progress
+    _refuse_nan(evaluation, session.valid_items, progress)
+    progress.seconds = time.monotonic() - started
+    row = _log_row(evaluation, progress, task, epoch=epoch, rate=rate)
+    is_best = _is_best(evaluation, progress)
+    if session.ranks.is_main:
+        if is_best:
+            _keep(evaluation, session)
+        session.run.append_log(row)
+    left = _seconds_left(settings, progress)
+    session.console.row(row, is_best=is_best, seconds_left=left, units=task.units)
+    session.save()
+    return True
+
+
+def _refuse_nan(evaluation: Evaluation, items: Sequence[LabelledGraphs], progress: Progress) -> None:
     """Stop before a validation that is not finite can reach the log, the state or the best model."""
     if evaluation.loss is not None and math.isfinite(evaluation.loss):
         return
-    named = _listing(evaluation.not_finite or [item.sources[0] for item in items])
+    named = listing(evaluation.not_finite or [item.sources[0] for item in items])
     what = f"the validation loss is {evaluation.loss}"
-    raise NonFiniteError(f"training stopped at step {progress.step}: {what} for {named}; {_WHAT_NOW}")
+    raise NonFiniteError(f"training stopped at step {progress.step}: {what} for {named}; {WHAT_NOW}")
 
 
-def _log_row(evaluation: Evaluation, progress: Progress, *, epoch: float, rate: float) -> dict[str, Any]:
+def _log_row(evaluation: Evaluation, progress: Progress, task: Task, *, epoch: float, rate: float) -> dict[str, Any]:
     """Turn a validation and the training since the last one into a row; start the next interval."""
     row = {
         "step": progress.step,
@@ -211,53 +314,29 @@ def _log_row(evaluation: Evaluation, progress: Progress, *, epoch: float, rate: 
         "train_loss": progress.loss_sum / progress.loss_count if progress.loss_count else None,
         "valid_loss": evaluation.loss,
         **evaluation.metrics,
-        **{f"train_{name}": value for name, value in progress.errors.metrics().items()},
+        **{f"train_{name}": value for name, value in progress.errors.metrics(task.units).items()},
     }
     progress.start_interval()
     return row
 
 
-def _keep_if_best(evaluation: Evaluation, state: TrainState, run: RunFolder) -> None:
-    progress = state.progress
+def _is_best(evaluation: Evaluation, progress: Progress) -> bool:
+    """Note a validation that is better than all before."""
     assert evaluation.loss is not None
-    if evaluation.loss < progress.best_loss:
-        progress.best_loss, progress.best_step = evaluation.loss, progress.step
-        extra = {
-            "step": progress.step,
-            "valid_loss": evaluation.loss,
-            "metrics": evaluation.metrics,
-            "units": {"energy": "eV", "length": "Å"},
-            "metric_units": METRIC_UNITS,
-        }
-        save_model(state.averaged.module, run.best, extra=extra)
+    if evaluation.loss >= progress.best_loss:
+        return False
+    progress.best_loss, progress.best_step = evaluation.loss, progress.step
+    return True
 
 
-def _take_step(state: TrainState, batch: LabelledGraphs, settings: TrainingConfig, rate: float) -> float:
-    """Do one optimiser step and return its loss; refuse to step on a NaN."""
-    state.model.train()
-    prediction = state.model(batch.graph, compute_stress=settings.loss.stress > 0)
-    loss = force_field_loss(prediction, batch, settings.loss)
-    state.optimiser.zero_grad()
-    learned = [parameter for parameter in state.model.parameters() if parameter.requires_grad]
-    loss.backward(inputs=learned)  # and not the edges: their second derivatives are costly
-    norm = torch.nn.utils.clip_grad_norm_(state.model.parameters(), settings.clip_norm or math.inf)
-    if not math.isfinite(loss.item()) or not math.isfinite(norm.item()):
-        raise NonFiniteError(_blame(state.progress.step, prediction, batch, loss.item(), norm.item()))
-    for group in state.optimiser.param_groups:
-        group["lr"] = rate
-    state.optimiser.step()
-    state.averaged.update_parameters(state.model)
-    state.progress.count_step(loss.item(), prediction, batch)
-    return loss.item()
-
-
-def _blame(step: int, prediction: Prediction, batch: LabelledGraphs, loss: float, norm: float) -> str:
-    """Name the frames with a prediction that is not finite; all frames of the batch when only the gradient is not."""
-    frames = not_finite_frames(prediction, batch)
-    what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's norm is {norm}"
-    return f"training stopped at step {step}: {what} for {_listing(frames or batch.sources)}; {_WHAT_NOW}"
-
-
-def _listing(frames: Sequence[str]) -> str:
-    more = len(frames) - _MOST_NAMED
-    return ", ".join(frames[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+def _keep(evaluation: Evaluation, session: _Session) -> None:
+    """Write the averaged weights as the best model, with its errors."""
+    extra = {
+        "step": session.state.progress.step,
+        "valid_loss": evaluation.loss,
+        "metrics": evaluation.metrics,
+        "units": {"energy": "eV", "length": "Å"},
+        "metric_units": {label: metric_unit(unit)[0] for label, unit in session.task.units.items()},
+    }
+    with session.run.writing(session.run.best):
+        save_model(session.state.averaged.module, session.run.best, extra=extra)

@@ -1,6 +1,8 @@
-"""The training loss: weighted mean errors of energy per atom, force components and virial per atom."""
+"""The training loss: weighted mean errors of whatever a model learns, in pieces that add up to the whole."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -10,23 +12,26 @@ from irrepnet.models.force_field import Prediction
 from irrepnet.train.config import LossConfig
 from irrepnet.train.samples import LabelledGraphs
 
-__all__ = ["force_field_loss"]
+__all__ = ["force_field_loss", "weighted_loss"]
 
 
-def force_field_loss(prediction: Prediction, batch: LabelledGraphs, weights: LossConfig) -> Tensor:
-    r"""Return the loss of a batch, a float64 scalar.
+def force_field_loss(
+    prediction: Prediction, batch: LabelledGraphs, weights: LossConfig, totals: Mapping[str, float] | None = None
+) -> Tensor:
+    r"""Return the loss of a batch of a force field, a float64 scalar.
 
     .. math:: L = w_E \frac{1}{B} \sum_b \rho\left(\frac{\Delta E_b}{N_b}\right)
               + w_F \frac{1}{3N} \sum_{i\alpha} \rho(\Delta F_{i\alpha})
               + w_S \frac{1}{9B} \sum_{b\alpha\beta} \rho\left(\frac{V_b}{N_b} \Delta \sigma_{b\alpha\beta}\right)
 
-    with :math:`\rho(x) = x^2`, or Huber's function scaled so that it is :math:`x^2` near zero. Energies and virials
-    are taken per atom, so that frames of any size weigh the same and a weight carries over between systems.
+    with :math:`\rho(x) = x^2`, Huber's function scaled so that it is :math:`x^2` near zero, or :math:`|x|`. Energies
+    and virials are taken per atom, so that frames of any size weigh the same and a weight carries over between systems.
 
     Args:
         prediction: The model's energy ``[B]``, forces ``[N, 3]`` and, if ``weights.stress > 0``, stress ``[B, 3, 3]``.
         batch: The references; every label with a positive weight must be there.
         weights: Weights and shape of the loss.
+        totals: As in :func:`weighted_loss`.
 
     Example:
         >>> from irrepnet.data import Graph
@@ -37,24 +42,61 @@ def force_field_loss(prediction: Prediction, batch: LabelledGraphs, weights: Los
         tensor(10.5000, dtype=torch.float64)
     """
     counts = batch.atom_counts
-    loss = torch.zeros((), dtype=torch.float64, device=counts.device)
+    errors = {}
     if weights.energy > 0:
         assert batch.energy is not None  # frames without a needed label were refused when they were read
-        loss = loss + weights.energy * _mean_error((prediction.energy - batch.energy) / counts, weights)
+        errors["energy"] = (prediction.energy - batch.energy) / counts
     if weights.forces > 0:
         assert batch.forces is not None
-        loss = loss + weights.forces * _mean_error(prediction.forces - batch.forces, weights)
+        errors["forces"] = prediction.forces - batch.forces
     if weights.stress > 0:
         assert batch.stress is not None and prediction.stress is not None and batch.graph.cell is not None
         volume_per_atom = torch.linalg.det(batch.graph.cell).abs() / counts  # [B]
-        virial = (prediction.stress - batch.stress) * volume_per_atom[:, None, None]
-        loss = loss + weights.stress * _mean_error(virial, weights)
+        errors["stress"] = (prediction.stress - batch.stress) * volume_per_atom[:, None, None]
+    by_label = {"energy": weights.energy, "forces": weights.forces, "stress": weights.stress}
+    return weighted_loss(errors, by_label, weights, totals)
+
+
+def weighted_loss(
+    errors: Mapping[str, Tensor],
+    weights: Mapping[str, float],
+    shape: LossConfig,
+    totals: Mapping[str, float] | None = None,
+) -> Tensor:
+    r"""Return the share that some errors have in a loss, a float64 scalar.
+
+    .. math:: L = \sum_l w_l \, \frac{1}{M_l} \sum_{k=1}^{m_l} \rho(\Delta_{lk})
+
+    When a batch is cut into pieces, M counts the entries of the whole batch and m those of the piece: the losses of the
+    pieces, and their gradients, then add up to those of the batch, however it was cut.
+
+    Args:
+        errors: Per label the errors whose reference is known, any shape.
+        weights: Per label; a label without errors or with weight zero adds nothing.
+        shape: ``kind`` and ``huber_delta``.
+        totals: Per label the entries M of the whole batch; None: these errors are the whole.
+
+    Example:
+        >>> errors = {"gap": torch.tensor([1.0, -3.0])}
+        >>> weighted_loss(errors, {"gap": 2.0}, LossConfig())
+        tensor(10., dtype=torch.float64)
+        >>> weighted_loss(errors, {"gap": 2.0}, LossConfig(), totals={"gap": 4})
+        tensor(5., dtype=torch.float64)
+    """
+    device = next((error.device for error in errors.values()), None)
+    loss = torch.zeros((), dtype=torch.float64, device=device)
+    for label, error in errors.items():
+        if weights[label] > 0 and error.numel() > 0:
+            share = 1.0 if totals is None else error.numel() / totals[label]
+            loss = loss + weights[label] * (_mean_error(error, shape) * share)
     return loss
 
 
-def _mean_error(difference: Tensor, weights: LossConfig) -> Tensor:
+def _mean_error(difference: Tensor, shape: LossConfig) -> Tensor:
     """Mean over all entries; summed in the dtype of the difference, returned in float64."""
     zero = torch.zeros_like(difference)
-    if weights.kind == "huber":  # torch's is x^2 / 2 near zero
-        return 2 * functional.huber_loss(difference, zero, delta=weights.huber_delta).double()
+    if shape.kind == "huber":  # torch's is x^2 / 2 near zero
+        return 2 * functional.huber_loss(difference, zero, delta=shape.huber_delta).double()
+    if shape.kind == "mae":
+        return functional.l1_loss(difference, zero).double()
     return functional.mse_loss(difference, zero).double()

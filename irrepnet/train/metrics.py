@@ -1,79 +1,37 @@
-"""Errors of a model on labelled frames, in the units that people compare: meV/atom, meV/Å, meV/Å^3."""
+"""Errors of a model on labelled frames, in the units that people compare: meV/atom, meV/Å, or the label's own."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from irrepnet.data.elements import SYMBOLS
 from irrepnet.errors import DataError, NonFiniteError
-from irrepnet.models.force_field import Prediction
+from irrepnet.io.cartesian_tensor import CartesianTensor
+from irrepnet.train.collected import Collected
 from irrepnet.train.config import LossConfig
-from irrepnet.train.losses import force_field_loss
+from irrepnet.train.distributed import Ranks
+from irrepnet.train.error_sums import metric_unit
 from irrepnet.train.samples import LabelledGraphs, batches
+from irrepnet.train.tasks import FORCE_FIELD_UNITS, Task, task_of
 
 __all__ = [
-    "METRIC_UNITS",
     "ErrorRow",
-    "ErrorSums",
     "Evaluation",
     "error_rows",
     "evaluate",
     "format_errors",
-    "not_finite_frames",
     "refuse_not_finite",
 ]
 
-METRIC_UNITS = {"energy": "meV/atom", "forces": "meV/Å", "stress": "meV/Å^3"}
-_MILLI = 1000.0  # eV -> meV
 _MOST_NAMED = 10  # frames in a message
-
-
-@dataclass
-class ErrorSums:
-    """Running sums of absolute and squared errors, in eV and Å, from which MAE and RMSE follow at any time.
-
-    Example:
-        >>> sums = ErrorSums()
-        >>> sums.add("forces", torch.tensor([3e-3, -4e-3]))
-        >>> {name: round(value, 6) for name, value in sums.metrics().items()}
-        {'forces_mae': 3.5, 'forces_rmse': 3.535534}
-    """
-
-    count: dict[str, int] = field(default_factory=dict)
-    absolute: dict[str, float] = field(default_factory=dict)
-    squared: dict[str, float] = field(default_factory=dict)
-
-    def add(self, name: str, difference: Tensor) -> None:
-        """Add the entries of a tensor of errors."""
-        difference = difference.detach().double()
-        self.count[name] = self.count.get(name, 0) + difference.numel()
-        self.absolute[name] = self.absolute.get(name, 0.0) + difference.abs().sum().item()
-        self.squared[name] = self.squared.get(name, 0.0) + difference.square().sum().item()
-
-    def add_batch(self, prediction: Prediction, batch: LabelledGraphs) -> None:
-        """Add the errors of every label that the batch has."""
-        if batch.energy is not None:
-            self.add("energy", (prediction.energy - batch.energy) / batch.atom_counts)
-        if batch.forces is not None:
-            self.add("forces", prediction.forces - batch.forces)
-        if batch.stress is not None and prediction.stress is not None:
-            self.add("stress", prediction.stress - batch.stress)
-
-    def metrics(self) -> dict[str, float]:
-        """Return ``{name}_mae`` and ``{name}_rmse`` in :data:`METRIC_UNITS`."""
-        values = {}
-        for name, count in self.count.items():
-            values[f"{name}_mae"] = _MILLI * self.absolute[name] / count
-            values[f"{name}_rmse"] = _MILLI * math.sqrt(self.squared[name] / count)
-        return values
+_ALONE = Ranks()
 
 
 class ErrorRow(NamedTuple):
@@ -93,21 +51,29 @@ class ErrorRow(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a model does on a set of frames.
+    """What a model does on a set of frames; any label can be cut by frame, group or element.
 
     Args:
-        num_frames: Frames seen.
+        num_frames: Frames seen, F.
         loss: Mean loss over the frames; None when no weights were given.
-        metrics: ``energy_mae``, ``energy_rmse`` (meV/atom), ``forces_mae``, ``forces_rmse`` (meV/Å), ``stress_...``.
-        reference: Per label, the reference values: ``energy [frames]`` eV/atom, ``forces [atoms, 3]`` eV/Å.
-        predicted: The same, from the model.
-        species: Atomic number of every atom, in the order of ``forces``.
+        metrics: ``energy_mae``, ``energy_rmse`` (meV/atom), ``forces_mae``, ``forces_rmse`` (meV/Å), ``stress_...``; of
+            other labels likewise, in their unit.
+        reference: Per label, the reference values in :attr:`units`, a row per frame (``energy [F]``, by its number of
+            atoms) or per atom (``forces [N, 3]``); rows of NaN are not known.
+        predicted: The same, from the model; NaN where it was not asked.
+        species: Atomic number of every atom of all frames, ``[N]``.
         not_finite: Sources of the frames with a prediction that is NaN or infinite, labelled or not.
+        units: Unit of the values of each label; errors of energies per atom, forces and stresses are shown in meV.
+        per_atom: Labels with a row per atom.
+        formulas: Of labels that are vectors or tensors, how their indices transform (``"i"``, ``"ij=ji"``).
+        atom_counts: Number of atoms of each frame, ``[F]``: the rows of atoms lie in the order of the frames.
+        sources: Where each frame is from, F texts.
+        groups: Group of each frame, or None; empty if not asked for.
 
     Example:
         >>> values = {"energy": np.array([-1.0, -1.2])}
-        >>> Evaluation(2, None, {"energy_mae": 0.0}, values, values, np.zeros(0, int)).summary()["units"]["forces"]
-        'meV/Å'
+        >>> Evaluation(2, None, {"energy_mae": 0.0}, values, values, np.zeros(0, int)).summary()["units"]
+        {'energy': 'meV/atom'}
     """
 
     num_frames: int
@@ -117,6 +83,12 @@ class Evaluation:
     predicted: dict[str, NDArray[np.float64]]
     species: NDArray[np.int64]
     not_finite: tuple[str, ...] = ()
+    units: Mapping[str, str] = field(default_factory=lambda: dict(FORCE_FIELD_UNITS))
+    per_atom: frozenset[str] = frozenset({"forces"})
+    formulas: Mapping[str, str] = field(default_factory=dict)
+    atom_counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    sources: tuple[str, ...] = ()
+    groups: tuple[str | None, ...] = ()
 
     def summary(self) -> dict[str, Any]:
         """Return the numbers as JSON can hold them."""
@@ -124,7 +96,7 @@ class Evaluation:
         return {
             "num_frames": self.num_frames,
             "num_values": self.num_values,
-            "units": METRIC_UNITS,
+            "units": {label: metric_unit(self.units[label])[0] for label in self.reference},
             "metrics": self.metrics,
             "errors": errors,
         }
@@ -132,7 +104,17 @@ class Evaluation:
     @property
     def num_values(self) -> dict[str, int]:
         """How many numbers of each label were compared."""
-        return {label: values.size for label, values in self.reference.items()}
+        return {label: int(self.known(label).sum()) * _entries(values) for label, values in self.reference.items()}
+
+    @property
+    def atom_frames(self) -> NDArray[np.int64]:
+        """Place of the frame of every atom, ``[N]``."""
+        return np.repeat(np.arange(len(self.atom_counts)), self.atom_counts)
+
+    def known(self, label: str) -> NDArray[np.bool_]:
+        """Return which rows of a label have a reference, one bool per frame or atom."""
+        reference = self.reference[label]
+        return np.asarray(np.isfinite(reference).reshape(len(reference), -1).all(axis=1), dtype=np.bool_)
 
 
 def evaluate(
@@ -141,16 +123,23 @@ def evaluate(
     *,
     batch_size: int = 1,
     loss: LossConfig | None = None,
+    task: Task | None = None,
+    groups: Sequence[str | None] = (),
+    ranks: Ranks = _ALONE,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Evaluation | None:
     """Predict frames and compare with their labels; training validates with this very function.
 
     Args:
-        model: Maps a graph to a :class:`~irrepnet.models.force_field.Prediction`; put into evaluation mode.
+        model: Maps a graph to a :class:`~irrepnet.models.force_field.Prediction`, or to targets by name; put into
+            evaluation mode.
         items: The frames, on any device.
         batch_size: Frames per call of the model; the result does not depend on it beyond rounding.
         loss: Weights for :attr:`Evaluation.loss`.
-        interrupted: Asked between batches; when it says yes, the evaluation is given up.
+        task: What the model predicts; None: by its class.
+        groups: Of the frames, for :attr:`Evaluation.groups`.
+        ranks: Processes that share the frames; each gets the whole evaluation, the same as that of one process.
+        interrupted: Asked between batches; when it says yes on some rank, the evaluation is given up.
 
     Returns:
         The evaluation, or None if it was interrupted.
@@ -170,41 +159,45 @@ def evaluate(
     if not items:
         raise DataError("evaluate needs at least one frame; found none; check the file and its groups")
     model.eval()
-    weight = next(model.parameters())
-    sums, parts = ErrorSums(), _Parts()
-    total, num_frames = 0.0, 0
-    not_finite: list[str] = []
-    for joined in batches(items, batch_size):
+    device = next(model.parameters()).device
+    task = task or task_of(model)
+    found = Collected(task)
+    for joined in batches(_block(items, batch_size, ranks), batch_size):
         if interrupted():
-            return None
-        batch = joined.to(weight.device)
-        prediction = _detached(model(batch.graph, compute_stress=batch.stress is not None))
-        sums.add_batch(prediction, batch)
-        parts.add_batch(prediction, batch)
-        not_finite += not_finite_frames(prediction, batch)
-        if loss is not None:
-            total += force_field_loss(prediction, batch, loss).item() * batch.graph.num_graphs
-        num_frames += batch.graph.num_graphs
-    reference, predicted, species = parts.arrays()
-    mean = None if loss is None else total / num_frames
-    return Evaluation(num_frames, mean, sums.metrics(), reference, predicted, species, tuple(not_finite))
+            found.is_interrupted = True
+            break
+        batch = joined.to(device)
+        predicted = task.predict(model, batch, labels=task.labels_of(batch))
+        predicted = {label: value.detach() for label, value in predicted.items()}
+        found.add_batch(predicted, batch, None if loss is None else task.loss(predicted, batch, loss).item())
+    found = found.of_all_ranks(ranks)
+    if found.is_interrupted:
+        return None
+    columns = found.columns()
+    labels = columns.reference.keys()
+    return Evaluation(
+        num_frames=found.num_frames,
+        loss=None if loss is None else found.loss,
+        metrics=found.errors().metrics(task.units),
+        reference=columns.reference,
+        predicted=columns.predicted,
+        species=columns.species,
+        not_finite=tuple(found.not_finite),
+        units={label: task.units[label] for label in labels},
+        per_atom=frozenset(label for label in labels if label in task.per_atom),
+        formulas={label: task.formulas[label] for label in labels if label in task.formulas},
+        atom_counts=columns.atom_counts,
+        sources=tuple(found.sources),
+        groups=tuple(groups),
+    )
 
 
-def not_finite_frames(prediction: Prediction, batch: LabelledGraphs) -> list[str]:
-    """Return the sources of the structures with an energy, force or stress that is NaN or infinite.
-
-    Example:
-        >>> from irrepnet.data import Frame
-        >>> from irrepnet.train import label_graphs
-        >>> (item,) = label_graphs([Frame(species=[1], pos=[[0, 0, 0]], source="a.npz frame 0")], cutoff=1.0)
-        >>> not_finite_frames(Prediction(torch.tensor([torch.nan]), torch.zeros(1, 3), None), item)
-        ['a.npz frame 0']
-    """
-    sick = ~prediction.energy.isfinite()
-    sick[batch.graph.batch[~prediction.forces.isfinite().all(dim=1)]] = True
-    if prediction.stress is not None:
-        sick |= ~prediction.stress.isfinite().flatten(1).all(dim=1)
-    return [source for source, is_sick in zip(batch.sources, sick.tolist(), strict=True) if is_sick]
+def _block(items: Sequence[LabelledGraphs], batch_size: int, ranks: Ranks) -> Sequence[LabelledGraphs]:
+    """Return this rank's part, whole batches of neighbouring items: the ranks' parts in their order are all of them."""
+    if ranks.size == 1:
+        return items
+    per_rank = -(-len(items) // (batch_size * ranks.size)) * batch_size
+    return items[ranks.rank * per_rank : (ranks.rank + 1) * per_rank]
 
 
 def refuse_not_finite(evaluation: Evaluation) -> None:
@@ -228,7 +221,10 @@ def refuse_not_finite(evaluation: Evaluation) -> None:
 
 
 def error_rows(evaluation: Evaluation) -> list[ErrorRow]:
-    """Return the errors per label, and those of the forces per element.
+    """Return the errors per label; for tensors also per degree L of their irreps, for labels of atoms per element.
+
+    Predictions of tensors other than the stress are compared per L in an orthonormal basis, in which the squared errors
+    of all L add up to those of the tensor.
 
     Example:
         >>> import numpy as np
@@ -239,13 +235,10 @@ def error_rows(evaluation: Evaluation) -> list[ErrorRow]:
         ('energy', 1.0, 1000.0)
     """
     rows = []
-    for label, reference in evaluation.reference.items():
-        difference = evaluation.predicted[label] - reference
-        rows.append(_error_row(label, difference, reference))
-        elements = np.unique(evaluation.species) if label == "forces" else ()
-        for number in elements if len(elements) > 1 else ():
-            atoms = evaluation.species == number
-            rows.append(_error_row(f"forces on {SYMBOLS[number]}", difference[atoms], reference[atoms]))
+    for label in evaluation.reference:
+        rows.append(_error_row(evaluation, label))
+        rows += _tensor_rows(evaluation, label) if len(evaluation.formulas.get(label, "i")) > 1 else []
+        rows += _element_rows(evaluation, label) if label in evaluation.per_atom else []
     return rows
 
 
@@ -257,51 +250,60 @@ def format_errors(rows: Sequence[ErrorRow]) -> str:
         label             MAE      RMSE    spread  RMSE/spread  unit
         forces          31.20     44.40    817.00        5.4 %  meV/Å
     """
-    lines = [f"{'label':<12}{'MAE':>9}{'RMSE':>10}{'spread':>10}{'RMSE/spread':>13}  unit"]
+    width = max([12, *(len(row.label) + 1 for row in rows)])
+    lines = [f"{'label':<{width}}{'MAE':>9}{'RMSE':>10}{'spread':>10}{'RMSE/spread':>13}  unit"]
     for row in rows:
         share = f"{100 * row.rmse / row.spread:.1f} %" if row.spread > 0 else "-"
-        lines.append(f"{row.label:<12}{row.mae:>9.2f}{row.rmse:>10.2f}{row.spread:>10.2f}{share:>13}  {row.unit}")
+        numbers = f"{_number(row.mae):>9}{_number(row.rmse):>10}{_number(row.spread):>10}"
+        lines.append(f"{row.label:<{width}}{numbers}{share:>13}  {row.unit}".rstrip())
     return "\n".join(lines)
 
 
-def _error_row(label: str, difference: NDArray[np.float64], reference: NDArray[np.float64]) -> ErrorRow:
+def _number(value: float) -> str:
+    """Write a number that may be 0.0003 e Å as well as 80,000 meV/atom in nine places."""
+    return f"{value:.2f}" if value >= 1 or value == 0 else f"{value:.4f}" if value >= 1e-3 else f"{value:.1e}"
+
+
+def _error_row(evaluation: Evaluation, label: str, name: str = "", rows: NDArray[np.bool_] | None = None) -> ErrorRow:
+    """Return the errors of the known rows of a label, or of some of them, under a name."""
+    known = evaluation.known(label) if rows is None else evaluation.known(label) & rows
+    reference, predicted = evaluation.reference[label][known], evaluation.predicted[label][known]
+    return _compared(name or label, evaluation.units[label], predicted, reference)
+
+
+def _compared(name: str, unit: str, predicted: NDArray[np.float64], reference: NDArray[np.float64]) -> ErrorRow:
+    shown, factor = metric_unit(unit)
+    difference = predicted - reference
     mae, rmse = np.abs(difference).mean(), np.sqrt(np.square(difference).mean())
-    unit = METRIC_UNITS[label.split(maxsplit=1)[0]]  # "forces on H" are forces
-    return ErrorRow(label, unit, _MILLI * float(mae), _MILLI * float(rmse), _MILLI * float(reference.std()))
+    return ErrorRow(name, shown, factor * float(mae), factor * float(rmse), factor * float(reference.std()))
 
 
-class _Parts:
-    """Collects labels and predictions as numpy arrays, for parity plots."""
-
-    def __init__(self) -> None:
-        self._columns: dict[str, tuple[list[Tensor], list[Tensor]]] = {}
-        self._species: list[Tensor] = []
-
-    def add_batch(self, prediction: Prediction, batch: LabelledGraphs) -> None:
-        if batch.energy is not None:
-            self._add("energy", batch.energy / batch.atom_counts, prediction.energy / batch.atom_counts)
-        if batch.forces is not None:
-            self._add("forces", batch.forces, prediction.forces)
-            self._species.append(batch.graph.species)
-        if batch.stress is not None and prediction.stress is not None:
-            self._add("stress", batch.stress, prediction.stress)
-
-    def _add(self, name: str, reference: Tensor, predicted: Tensor) -> None:
-        references, predictions = self._columns.setdefault(name, ([], []))
-        references.append(reference)
-        predictions.append(predicted)
-
-    def arrays(self) -> tuple[dict[str, NDArray[np.float64]], dict[str, NDArray[np.float64]], NDArray[np.int64]]:
-        reference = {name: _to_numpy(columns[0]) for name, columns in self._columns.items()}
-        predicted = {name: _to_numpy(columns[1]) for name, columns in self._columns.items()}
-        species = torch.cat(self._species).cpu().numpy() if self._species else np.zeros(0, dtype=np.int64)
-        return reference, predicted, species
+def _element_rows(evaluation: Evaluation, label: str) -> list[ErrorRow]:
+    """Return a row per element where several have labels; "forces on H", "shielding of H"."""
+    elements = np.unique(evaluation.species[evaluation.known(label)])
+    word = "on" if label == "forces" else "of"
+    return [
+        _error_row(evaluation, label, f"{label} {word} {SYMBOLS[number]}", evaluation.species == number)
+        for number in (elements if len(elements) > 1 else ())
+    ]
 
 
-def _to_numpy(pieces: list[Tensor]) -> NDArray[np.float64]:
-    return torch.cat(pieces).double().cpu().numpy()
+def _tensor_rows(evaluation: Evaluation, label: str) -> list[ErrorRow]:
+    """Return a row per degree L; the stress is left whole, as the field shows it."""
+    if label == "stress":
+        return []
+    basis, known = CartesianTensor(evaluation.formulas[label]), evaluation.known(label)
+    reference, predicted = (
+        basis.from_cartesian(torch.from_numpy(column[label][known])).numpy()
+        for column in (evaluation.reference, evaluation.predicted)
+    )
+    degree = np.concatenate([np.full(entry.dim, entry.ir.l) for entry in basis])
+    return [
+        _compared(f"{label} L={l}", evaluation.units[label], predicted[:, degree == l], reference[:, degree == l])
+        for l in np.unique(degree)
+    ]
 
 
-def _detached(prediction: Prediction) -> Prediction:
-    stress = None if prediction.stress is None else prediction.stress.detach()
-    return Prediction(prediction.energy.detach(), prediction.forces.detach(), stress)
+def _entries(values: NDArray[np.float64]) -> int:
+    """Return how many numbers a row has."""
+    return int(np.prod(values.shape[1:], dtype=int))

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from irrepnet.models.force_field import edge_vectors
+from irrepnet.models.trunk import edge_vectors
 from irrepnet.nn.radial_network import TableError, table_error
 from irrepnet.train.samples import LabelledGraphs
 
@@ -35,10 +35,14 @@ def describe_radial(model: Any, items: Sequence[LabelledGraphs]) -> str:
     if config.radial == "exact":
         return "radial: exact networks, evaluated at every edge"
     text = f"radial: tables of {config.radial_knots} knots"
-    edge_len = edge_vectors(max(items, key=lambda item: item.graph.num_edges).graph).norm(dim=1)
+    graph = max(items, key=lambda item: item.graph.num_edges).graph.to(model.trunk.embedding.device)
+    edge_len, edge_type = (
+        edge_vectors(graph).norm(dim=1),
+        model.trunk.edge_types(model.trunk.species(graph), graph.edge_index),
+    )
     if len(edge_len) == 0:
         return f"{text}; no edges to measure their error at"
-    errors = [table_error(network, edge_len.to(next(network.parameters()).device)) for network in model.radial_networks]
+    errors = [table_error(network, edge_len, edge_type=edge_type) for network in model.trunk.radial_networks]
     worst = TableError(*torch.tensor(errors).amax(0).tolist())
     return (
         f"{text}; off the exact networks by at most {worst.value_max:.0e} (rms {worst.value_rms:.0e}) of their "

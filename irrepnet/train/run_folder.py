@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,9 @@ class RunFolder:
         self.best = self.path / "best.model"
         self.state = self.path / "last.state"
         self.previous_state = self.path / "previous.state"
+        self.start = self.path / "start.model"
         self.metrics = self.path / "metrics.json"
+        self.evaluation = self.path / "evaluation.npz"
         self.report = self.path / "report.html"
         self.md = self.path / "md.npz"
 
@@ -52,16 +56,44 @@ class RunFolder:
             )
 
     def create(self, config: RunConfig) -> None:
-        """Make the folder and write the complete configuration into it."""
+        """Make the folder and write the complete configuration into it.
+
+        Raises:
+            OSError: As :meth:`writing`.
+        """
         self.path.mkdir(parents=True, exist_ok=True)
         tree = config.model_dump(mode="json")
         tree["data"]["keys"] = config.data.keys.model_dump(exclude_unset=True)  # a key that is set must be in the file
         text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
-        write_atomic(self.config, text.encode())
+        with self.writing(self.config):
+            write_atomic(self.config, text.encode())
+
+    @contextmanager
+    def writing(self, file: Path) -> Iterator[None]:
+        """Give an error of writing, such as a full disk, the words that help.
+
+        Args:
+            file: What is written, in one step or not at all.
+
+        Raises:
+            OSError: It names the file, the reason and what to do.
+        """
+        try:
+            yield
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{file} cannot be written: {error.strerror}; what was there before is kept; make room, then go on "
+                "with --resume",
+            ) from error
 
     def append_log(self, row: dict[str, Any]) -> None:
-        """Add one line to ``log.jsonl``."""
-        with self.log.open("a", encoding="utf-8") as stream:
+        """Add one line to ``log.jsonl``.
+
+        Raises:
+            OSError: As :meth:`writing`.
+        """
+        with self.writing(self.log), self.log.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
             stream.flush()
             os.fsync(stream.fileno())  # a saved state must never be ahead of the log

@@ -14,8 +14,10 @@ _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR
 
 
 class StopRequest:
-    """Context in which the first SIGINT, SIGTERM or SIGUSR1 sets :attr:`signal` and a second one acts as usual.
+    """Context in which the first SIGINT, SIGTERM or SIGUSR1 sets :attr:`signal`.
 
+    After it a SIGINT acts as usual: a person who presses Ctrl-C again insists. SIGTERM and SIGUSR1 change nothing more:
+    batch systems and launchers may each send theirs, and the second must not end the process while it saves.
     Outside the main thread Python allows no handlers; there the context does nothing.
 
     Example:
@@ -40,8 +42,10 @@ class StopRequest:
         self._restore()
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = signal.Signals(number)
-        self._restore()
+        if self.signal is None:
+            self.signal = signal.Signals(number)
+        if signal.SIGINT in self._usual:
+            signal.signal(signal.SIGINT, self._usual.pop(signal.SIGINT))
 
     def _restore(self) -> None:
         for number, handler in self._usual.items():

@@ -14,23 +14,29 @@ from torch.optim.swa_utils import AveragedModel
 
 from irrepnet.errors import CheckpointError, ConfigError
 from irrepnet.models.checkpoint import load_tensors, save_tensors
-from irrepnet.models.force_field import Prediction
 from irrepnet.train.config import RunConfig, TrainingConfig
-from irrepnet.train.metrics import ErrorSums
+from irrepnet.train.error_sums import ErrorSums
 from irrepnet.train.run_folder import RunFolder
-from irrepnet.train.samples import LabelledGraphs
 
 __all__ = ["Progress", "TrainState"]
 
 _OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
-# What may differ between a run and its continuation: nothing of this touches the weights.
+# What may differ between a run and its continuation: nothing of this touches the weights beyond rounding.
 _FREE_TO_CHANGE = (
     ("training", "device"),
     ("training", "save_every_minutes"),
+    ("training", "accumulate"),  # the sums of a step are the same, cut in other places
+    ("training", "ranks_timeout_s"),
     ("data", "train"),  # the frames themselves are compared, so files may move
     ("data", "valid"),
     ("data", "test"),
+    ("data", "train_ids"),
+    ("data", "valid_ids"),
+    ("data", "test_ids"),
+    ("data", "data_dir"),
+    ("data", "cache"),
+    ("data", "workers"),
     ("md",),
     ("report",),
 )
@@ -64,12 +70,12 @@ class Progress:
     loss_count: int = 0
     errors: ErrorSums = field(default_factory=ErrorSums)
 
-    def count_step(self, loss: float, prediction: Prediction, batch: LabelledGraphs) -> None:
+    def count_step(self, loss: float, errors: ErrorSums) -> None:
         """Note that a step was done, with its loss and errors."""
         self.step += 1
         self.loss_sum += loss
         self.loss_count += 1
-        self.errors.add_batch(prediction, batch)
+        self.errors.merge(errors)
 
     def start_interval(self) -> None:
         """Note that the model was validated at this step; the sums begin anew."""
@@ -78,10 +84,10 @@ class Progress:
 
 
 class TrainState:
-    """Model, averaged model, optimiser and progress of a run.
+    """Model, averaged model, optimiser and progress of a run; on several ranks the same on each.
 
     Args:
-        model: The model to train, on its device.
+        model: The model to train, on its device; weights that require no gradient are left as they are.
         settings: Optimiser and averaging.
         data_fingerprint: Of the frames; a state is taken up with the same frames only.
 
@@ -93,17 +99,29 @@ class TrainState:
 
     def __init__(self, model: nn.Module, settings: TrainingConfig, *, data_fingerprint: str):
         self.model = model
+        self.learned = [weight for weight in model.parameters() if weight.requires_grad]
         self.data_fingerprint = data_fingerprint
         self.averaged = AveragedModel(model, multi_avg_fn=_averaging(settings.ema_decay))
         self.optimiser: Optimizer = _OPTIMISERS[settings.optimiser](
-            model.parameters(), lr=settings.lr, amsgrad=settings.amsgrad, weight_decay=settings.weight_decay
+            self.learned, lr=settings.lr, amsgrad=settings.amsgrad, weight_decay=settings.weight_decay
         )
         self.progress = Progress()
+
+    def train_mode(self) -> None:
+        """Put the model into training mode, but for parts all of whose weights are frozen."""
+        self.model.train()
+        for part in self.model.modules():
+            weights = list(part.parameters())
+            if weights and not any(weight.requires_grad for weight in weights):
+                part.eval()
 
     def save(self, run: RunFolder, config: RunConfig) -> None:
         """Write ``last.state``; the one before stays as ``previous.state``.
 
         A process that dies between the two renames leaves ``previous.state``, which :meth:`load` then takes.
+
+        Raises:
+            OSError: If the disk is full; ``last.state`` is then as it was.
         """
         tensors = {
             **_prefixed("model", self.model.state_dict()),
@@ -116,9 +134,16 @@ class TrainState:
             "data_fingerprint": self.data_fingerprint,
             "progress": asdict(self.progress),
         }
-        if run.state.exists():
+        is_replaced = run.state.exists()
+        if is_replaced:
             run.state.replace(run.previous_state)
-        save_tensors(run.state, tensors, metadata)
+        try:
+            with run.writing(run.state):
+                save_tensors(run.state, tensors, metadata)
+        except OSError:
+            if is_replaced:
+                run.previous_state.replace(run.state)
+            raise
 
     def load(self, run: RunFolder, config: RunConfig) -> str | None:
         """Take up the last state that is whole.

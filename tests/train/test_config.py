@@ -6,6 +6,7 @@ import yaml
 from irrepnet.errors import ConfigError
 from irrepnet.train import RunConfig, describe_config, load_config
 from irrepnet.train.config_file import parse_overrides
+from irrepnet.train.model_section import SECTIONS
 
 MINIMAL = """
 data: {train: a.npz}
@@ -192,12 +193,91 @@ def test_a_missing_or_huge_file_is_named(tmp_path):
         load_config(tmp_path / "huge.yaml")
 
 
+def test_stages_of_the_loss_change_what_they_name(tmp_path):
+    stages = "[{from: 0.5, energy: 100}, {from: 0.75, forces: 0.1, stress: 2}]"
+    config = load(tmp_path, MINIMAL, f"training.loss_schedule={stages}").training
+    found = [(loss.energy, loss.forces, loss.stress) for loss in map(config.loss_at, (0.0, 0.49, 0.5, 0.8, 1.2))]
+    assert found == [(10, 1, 0), (10, 1, 0), (100, 1, 0), (100, 0.1, 2), (100, 0.1, 2)]
+    assert config.final_loss == config.loss_at(1.0)
+
+
+@pytest.mark.parametrize(
+    ("override", "what"),
+    [
+        ("training.loss_schedule=[{from: 0.5}, {from: 0.2}]", "needs stages that begin one after the other"),
+        (
+            "training.loss_schedule=[{form: 0.5}]",
+            "training.loss_schedule.0.form is not a known key. Did you mean 'from'",
+        ),
+        ("training.loss_schedule=[{from: 0.5, energy: 0, forces: 0}]", "training.loss: needs a positive weight"),
+        ("training.loss_schedule=[{from: 1.5}]", "should be less than 1"),
+        ("training.loss.targets={gap: 1}", "the model has no targets, as its kind is force_field; found 'gap'"),
+        ("data.isolated_atoms={Xx: 1.0}", "Xx"),
+        ("data.workers=-1", "greater than or equal to 0"),
+        ("training.accumulate=0", "greater than 0"),
+        ("model.kind=force", "kind needs to be one of force_field"),
+        ("md.ensemble=npt", "'nve' or 'nvt'"),
+    ],
+)
+def test_new_keys_are_checked(tmp_path, override, what):
+    *_, last = error_lines(tmp_path, MINIMAL, override)
+    assert what in last
+
+
+def test_groups_or_ids_choose_a_part(tmp_path):
+    (line,) = error_lines(tmp_path, "data: {train: a, train_ids: i, train_groups: [b]}\ntraining: {steps: 1}")
+    assert "data: needs train_ids or train_groups, not both" in line
+
+
+def test_an_exponential_needs_a_floor(tmp_path):
+    (line,) = error_lines(tmp_path, MINIMAL, "training.schedule=exponential", "training.lr_floor=0")
+    assert "schedule exponential needs lr_floor above 0" in line
+
+
+def test_paths_of_ids_caches_and_models_are_relative_to_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir("/")
+    config = load(
+        tmp_path,
+        "data: {train: 'set:qm9', train_ids: i.txt, cache: c, data_dir: d}\ntraining: {steps: 1, start_from: m.model}",
+    )
+    assert config.data.train == "set:qm9"
+    assert config.data.train_ids == str(tmp_path / "i.txt")
+    assert config.data.cache == str(tmp_path / "c")
+    assert config.data.data_dir == str(tmp_path / "d")
+    assert config.training.start_from == str(tmp_path / "m.model")
+
+
+TARGETS = "[{name: gap, readout: intensive, unit: eV}, {name: mu, readout: dipole, unit: D, weight: 0.5}]"
+
+
+def test_the_kind_of_the_model_says_its_keys(tmp_path):
+    model = f"model: {{kind: property, targets: {TARGETS}}}\n"
+    config = load(tmp_path, model + MINIMAL, "training.loss.targets={mu: 2}")
+    assert [target.name for target in config.model.targets] == ["gap", "mu"]
+    assert config.training.loss.targets == {"mu": 2}
+    for override, what in (
+        ("training.loss.targets={muu: 2}", "the model has gap, mu; found 'muu'. Did you mean 'mu'?"),
+        ("training.loss.forces=3", "training.loss.forces is for force fields; this model has gap, mu"),
+        ("model.species_shifts=[1]", "model.species_shifts is not a known key"),
+        ("model.cutof=3", "model.cutof is not a known key. Did you mean 'cutoff'?"),
+    ):
+        (line,) = error_lines(tmp_path, model + MINIMAL, override)
+        assert what in line
+
+
+def test_a_configuration_survives_the_trip_through_its_own_dump(tmp_path):
+    config = load(tmp_path, MINIMAL, "training.loss_schedule=[{from: 0.5, energy: 100}]")
+    assert RunConfig.model_validate(config.model_dump(mode="json")) == config
+
+
 def test_help_names_every_key_of_every_section():
     text = describe_config()
     for section, field in RunConfig.model_fields.items():
-        for key, inner in field.annotation.model_fields.items():
-            assert f"  {section}.{key}" in text
-            assert inner.description, f"{section}.{key} has no help"
+        for one in SECTIONS.values() if section == "model" else (field.annotation,):
+            for key, inner in one.model_fields.items():
+                assert f"  {section}.{key}" in text
+                assert inner.description, f"{section}.{key} has no help"
+    assert "training.loss_schedule[].from = (needed)" in text
     assert "training.loss.forces = 1.0" in text
     assert "data.units.energy = eV" in text
     assert "data.keys.forces = forces" in text

@@ -48,6 +48,19 @@ def test_huber_is_a_square_for_small_errors_and_linear_for_large_ones():
     assert force_field_loss(prediction(forces=2.0), batch(), weights).item() == pytest.approx(2 * 0.1 * (2.0 - 0.05))
 
 
+def test_mean_absolute_errors():
+    weights = LossConfig(energy=3.0, forces=2.0, kind="mae")
+    assert force_field_loss(prediction(forces=0.5), batch(), weights).item() == pytest.approx(3.0 * 0.15 + 2.0 * 0.5)
+
+
+def test_a_piece_has_its_share_of_the_whole():
+    totals = {"energy": 8, "forces": 36}
+    whole = LossConfig(energy=3.0, forces=2.0)
+    assert force_field_loss(prediction(forces=0.5), batch(), whole, totals).item() == pytest.approx(
+        3.0 * 0.025 * 2 / 8 + 2.0 * 0.25 * 9 / 36
+    )
+
+
 def test_the_parts_add_up():
     both = force_field_loss(prediction(forces=0.5), batch(), LossConfig(energy=3.0, forces=2.0))
     assert both.item() == pytest.approx(3.0 * 0.025 + 2.0 * 0.25)

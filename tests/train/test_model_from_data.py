@@ -4,7 +4,8 @@ from train import toy
 
 from irrepnet.data import Frame
 from irrepnet.errors import DataError
-from irrepnet.train.model_from_data import fingerprint, model_from_data
+from irrepnet.train import RunConfig
+from irrepnet.train.model_from_data import fingerprint, model_from_data, training_set
 
 ENERGY_ONLY, FORCES_ONLY = {"forces": 0.0}, {"energy": 0.0}
 PAIR = [[0, 0, 0], [1, 0, 0]]
@@ -13,7 +14,7 @@ PAIR = [[0, 0, 0], [1, 0, 0]]
 def completed(folder, frame, loss):
     """The model configuration that a frame leads to, and the notes."""
     notes = []
-    model, _ = model_from_data(toy.config(folder, loss=loss), [frame], say=notes.append)
+    model = model_from_data(toy.config(folder, loss=loss), training_set([frame], toy.CUTOFF), say=notes.append)
     return model.config, notes
 
 
@@ -44,4 +45,29 @@ def test_a_label_of_the_loss_is_needed(tmp_path):
 
 def test_the_fingerprint_knows_the_periodic_directions():
     one, other = (Frame(species=[1], pos=[[0, 0, 0]], cell=5 * np.eye(3), pbc=[True, True, z]) for z in (True, False))
+    assert fingerprint([one]) != fingerprint([other])
+
+
+def test_isolated_atoms_are_the_shifts_and_the_rest_is_fitted(tmp_path):
+    frames = [
+        Frame(species=[8, 1], pos=PAIR, energy=-110.0, forces=np.eye(2, 3)),
+        Frame(species=[8, 8], pos=PAIR, energy=-205.0, forces=np.eye(2, 3)),
+    ]
+    notes = []
+    data = training_set(frames, toy.CUTOFF, isolated={8: -100.0, 6: -1.0})
+    model = model_from_data(toy.config(tmp_path), data, say=notes.append)
+    assert model.config.species_shifts == pytest.approx((-10.0, -100.0))
+    assert notes == ["energies of isolated atoms: O -100 eV; H by least squares"]
+
+
+def test_where_a_repulsion_ends_is_found_in_the_frames(tmp_path):
+    tree = toy.tree(tmp_path)
+    tree["model"] = {**toy.MODEL, "repulsion": "zbl"}
+    frame = Frame(species=[8, 1], pos=PAIR, energy=-110.0, forces=np.eye(2, 3))
+    model = model_from_data(RunConfig.model_validate(tree), training_set([frame], toy.CUTOFF))
+    assert model.config.repulsion_ends == (toy.CUTOFF, 1.0, toy.CUTOFF)
+
+
+def test_the_fingerprint_knows_properties():
+    one, other = (Frame(species=[1], pos=[[0, 0, 0]], properties={"gap": gap}) for gap in (1.0, 2.0))
     assert fingerprint([one]) != fingerprint([other])

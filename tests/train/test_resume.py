@@ -8,6 +8,7 @@ import torch
 from train import toy
 
 from irrepnet.errors import CheckpointError, ConfigError
+from irrepnet.models import load_tensors, save_tensors
 from irrepnet.train import RunConfig, train
 
 
@@ -37,6 +38,48 @@ def test_a_resumed_run_ends_with_the_bits_of_an_uninterrupted_one(tmp_path, inte
         torch.rand(7)  # whatever else happens in the process
     assert train(config, tmp_path / "parts", resume=True, quiet=True).signal is None
     toy.assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+VARIANTS = {
+    "accumulate": {"accumulate": 2},
+    "stages": {"loss_schedule": [{"from": 0.3, "energy": 100.0}, {"from": 0.7, "forces": 0.5}]},
+    "frozen": {"freeze": ["*embedding"]},
+    "exponential": {"schedule": "exponential", "optimiser": "adamw", "weight_decay": 0.01},
+    "huber": {"loss": {"kind": "huber"}, "ema_decay": 0.0},
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_resumed_run_has_the_same_bits_however_it_is_trained(tmp_path, interrupt, name):
+    config = toy.config(tmp_path, **VARIANTS[name])
+    train(config, tmp_path / "whole", quiet=True)
+    interrupt(5)
+    train(config, tmp_path / "parts", quiet=True)
+    train(config, tmp_path / "parts", resume=True, quiet=True)
+    toy.assert_same_run(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_workers_change_no_bit_and_may_change_between_sittings(tmp_path, interrupt):
+    config = toy.config(tmp_path)
+    train(config, tmp_path / "alone", quiet=True)
+    interrupt(5)
+    with_workers = config.model_copy(update={"data": config.data.model_copy(update={"workers": 2})})
+    train(with_workers, tmp_path / "parts", quiet=True)
+    train(config, tmp_path / "parts", resume=True, quiet=True)
+    assert [row["valid_loss"] for row in toy.rows(tmp_path / "parts")] == [
+        row["valid_loss"] for row in toy.rows(tmp_path / "alone")
+    ]
+
+
+def test_keys_that_are_younger_than_a_run_are_no_change(tmp_path, interrupt):
+    interrupt(5)
+    config = toy.config(tmp_path)
+    train(config, tmp_path / "run", quiet=True)
+    tensors, metadata = load_tensors(tmp_path / "run" / "last.state")
+    for section, key in (("training", "accumulate"), ("training", "loss_schedule"), ("data", "workers")):
+        del metadata["config"][section][key]
+    save_tensors(tmp_path / "run" / "last.state", tensors, metadata)
+    assert train(config, tmp_path / "run", resume=True, quiet=True).progress.step == 12
 
 
 def test_rows_that_a_dead_process_logged_after_its_last_state_are_written_once(tmp_path, interrupt):

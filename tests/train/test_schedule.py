@@ -28,6 +28,17 @@ def test_falls_monotonically_and_without_a_jump_at_the_end_of_the_warmup():
     assert rate(0.1 - 1e-9) == pytest.approx(rate(0.1), rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "half"),
+    [("linear", 0.02 * 0.525), ("exponential", 0.02 * 0.05**0.5), ("constant", 0.02), ("cosine", 0.02 * 0.525)],
+)
+def test_every_schedule_warms_up_and_is_its_formula_half_way(schedule, half):
+    assert rate(0.05, schedule=schedule) == pytest.approx((0.001 + 0.02) / 2)
+    assert rate(0.1, schedule=schedule) == pytest.approx(0.02)
+    assert rate(0.55, schedule=schedule) == pytest.approx(half)
+    assert rate(1.0, schedule=schedule) == pytest.approx(0.02 if schedule == "constant" else 0.001)
+
+
 def test_no_warmup_starts_at_the_peak_and_overspent_budgets_stay_at_the_floor():
     assert rate(0.0, warmup=0.0) == pytest.approx(0.02)
     assert rate(1.7) == pytest.approx(rate(1.0))

@@ -22,12 +22,20 @@ def test_the_first_signal_is_noted(number):
         assert stop.signal == number
 
 
-def test_the_second_signal_acts_as_usual():
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_after_a_signal_ctrl_c_acts_as_usual(first):
     with StopRequest() as stop:
-        signal.raise_signal(signal.SIGINT)
-        assert stop.signal == signal.SIGINT
+        signal.raise_signal(first)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+        assert stop.signal == first
+
+
+def test_a_batch_system_may_repeat_itself():
+    with StopRequest() as stop:
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGTERM, signal.SIGUSR1):
+            signal.raise_signal(number)
+        assert stop.signal == signal.SIGUSR1
 
 
 def test_handlers_are_put_back():
