@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-import io
-import itertools
 import json
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from irrepnet.cli.checks import Check, check_model, format_checks
 from irrepnet.cli.doctor import versions
-from irrepnet.data.elements import SYMBOLS
+from irrepnet.cli.trial import Trial, run_dynamics, scan_torsions_of
 from irrepnet.data.frame import Frame
-from irrepnet.data.rdf import radial_distribution
-from irrepnet.deploy.molecular_dynamics import Guard, Snapshot, Trajectory, run_nve
 from irrepnet.deploy.predictor import Predictor
-from irrepnet.errors import NonFiniteError
 from irrepnet.models.checkpoint import load_model, write_atomic
+from irrepnet.models.force_field import ForceField
 from irrepnet.ops._backend import library_status
-from irrepnet.report.data import CheckRow, Dynamics, Parity, RadialDistribution, ReportData
+from irrepnet.report.breakdown import worst_frames
+from irrepnet.report.data import CheckRow, Parity, ReportData
 from irrepnet.report.html import write_report
-from irrepnet.train.config import MDConfig, RunConfig
+from irrepnet.report.run_report import parity_of, read_run, save_parts
+from irrepnet.report.structure_errors import StructureErrors
+from irrepnet.train.config import RunConfig
 from irrepnet.train.console import format_seconds
+from irrepnet.train.evaluation_file import save_evaluation
 from irrepnet.train.loop import TrainResult
 from irrepnet.train.metrics import Evaluation, error_rows, evaluate, format_errors, refuse_not_finite
 from irrepnet.train.radial import describe_radial
 from irrepnet.train.run_folder import RunFolder
-from irrepnet.train.samples import label_graphs
+from irrepnet.train.samples import LabelledGraphs, label_graphs
 
 __all__ = ["finish"]
 
-_RDF_REACH, _RDF_BINS, _RDF_FRAMES = 6.0, 120, 200  # Å; bins; most frames that are averaged
-
-
-class _Dynamics(NamedTuple):
-    """Energies of a run, its radial distributions, and why it stopped or was not made."""
-
-    energies: Dynamics | None
-    rdfs: list[RadialDistribution]
-    missing: dict[str, str]
+_MOST_STRUCTURES = 5  # worst frames that are kept with their atoms
+_MOST_COUNTED = 50  # training frames in which edges are counted
 
 
 def finish(config: RunConfig, result: TrainResult) -> int:
@@ -54,31 +48,40 @@ def finish(config: RunConfig, result: TrainResult) -> int:
     Returns:
         The exit code: 0, 1 if a check failed, 3 if dynamics was stopped by its guard.
     """
-    run = result.run
-    predictor = Predictor(load_model(run.best), device=config.training.device)
-    model = predictor.model
+    run, test = result.run, result.splits.test
+    model: Any = load_model(run.best, config.training.device)
 
-    print(f"\ntesting best.model (step {result.progress.best_step}) on {len(result.splits.test)} held-back frames")
-    items = label_graphs(result.splits.test, model.cutoff)
-    evaluation = evaluate(model, items, batch_size=config.training.batch_size)
+    print(f"\ntesting best.model (step {result.progress.best_step}) on {len(test)} held-back frames")
+    items = label_graphs(test, model.cutoff)
+    groups = [frame.group for frame in test]
+    evaluation = evaluate(model, items, batch_size=config.training.batch_size, groups=groups)
     assert evaluation is not None  # nothing interrupts it
     refuse_not_finite(evaluation)
     print(format_errors(error_rows(evaluation)))
+    save_evaluation(evaluation, run.evaluation)
 
-    print("\nchecking symmetries, forces and stress")
-    checks = check_model(model, _largest(result.splits.test))
-    print(format_checks(checks))
+    checks, trial = _try_out(config, model, result)
     _write_metrics(run, evaluation, checks, result)
-
-    dynamics = _run_dynamics(config.md, predictor, result, run)
-    # As it was run: what the training frames determined is null in the configuration and known to the model.
-    complete = config.model_dump(mode="json")
-    complete["model"] |= model.config.model_dump(mode="json")
-    missing = dict(dynamics.missing) | _write_report(complete, result, evaluation, checks, dynamics)
+    _save_parts(config, result, items, parity_of(evaluation), checks, trial)
+    missing = dict(trial.missing) | _write_report(config, run)
     _print_what_was_made(run, missing)
-    if dynamics.energies is not None and dynamics.energies.stopped is not None:
+    if trial.stopped:
         return 3
     return 0 if all(check.passed for check in checks) else 1
+
+
+def _try_out(config: RunConfig, model: nn.Module, result: TrainResult) -> tuple[list[Check], Trial]:
+    """Check a force field, let it run and turn molecules with it; other models give no forces to do so with."""
+    if not isinstance(model, ForceField):
+        reason = "the model predicts no energies and forces"
+        return [], Trial(missing=dict.fromkeys(("checks", "dynamics", "rdfs", "torsions", "structures"), reason))
+    largest = _largest(result.splits.test)
+    print("\nchecking symmetries, forces and stress")
+    checks = check_model(model, largest)
+    print(format_checks(checks))
+    predictor = Predictor(model, device=config.training.device)
+    trial = run_dynamics(config.md, predictor, result.splits, largest, result.run)
+    return checks, scan_torsions_of(trial, predictor, largest)
 
 
 def _largest(frames: Sequence[Frame]) -> Frame:
@@ -97,141 +100,87 @@ def _write_metrics(run: RunFolder, evaluation: Evaluation, checks: Sequence[Chec
     write_atomic(run.metrics, (json.dumps(metrics, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
-def _run_dynamics(settings: MDConfig, predictor: Predictor, result: TrainResult, run: RunFolder) -> _Dynamics:
-    """Run constant-energy dynamics from a held-back frame; whatever stops it is told, not raised."""
-    if not settings.enabled:
-        return _Dynamics(None, [], dict.fromkeys(("dynamics", "rdfs"), "md.enabled is false"))
-    start = _largest(result.splits.test)
-    length = settings.steps * settings.timestep / 1000
-    print(f"\nmolecular dynamics: {length:g} ps at constant energy from {start.source}, {settings.temperature:g} K")
-    rows: list[tuple[float, float, float, float]] = []
-
-    def note(now: Snapshot) -> None:
-        rows.append((now.time, now.potential_energy, now.kinetic_energy, now.temperature))
-        if now.step and now.step % max(1, settings.steps // 5) == 0:
-            drift = 1000 * (rows[-1][1] + rows[-1][2] - rows[0][1] - rows[0][2]) / len(start)
-            print(f"  {now.time:8.1f} fs  {now.temperature:6.1f} K  energy change {drift:+.4f} meV/atom", flush=True)
-
-    stopped = None
-    try:
-        trajectory = run_nve(
-            predictor,
-            start,
-            temperature=settings.temperature,
-            timestep=settings.timestep,
-            steps=settings.steps,
-            seed=settings.seed,
-            guard=Guard(settings.max_force, run.path / "md_stopped.extxyz"),
-            progress=note,
-        )
-    except NonFiniteError as error:
-        stopped = str(error)
-        print(f"stopped: {error}")
-    except ImportError as error:
-        print(error)
-        return _Dynamics(None, [], dict.fromkeys(("dynamics", "rdfs"), str(error)))
-    time, potential, kinetic, temperature = np.array(rows).reshape(-1, 4).T
-    energies = Dynamics(time, potential, kinetic, temperature, num_atoms=len(start), stopped=stopped)
-    if stopped is not None:
-        return _Dynamics(energies, [], {"rdfs": f"dynamics was stopped: {stopped}"})
-    _write_trajectory(run, trajectory)
-    if not trajectory.pbc.all():
-        return _Dynamics(energies, [], {"rdfs": "the frames are not periodic in all directions"})
-    references = [*result.splits.train, *result.splits.valid]
-    return _Dynamics(energies, _radial_distributions(trajectory, references), {})
-
-
-def _write_trajectory(run: RunFolder, trajectory: Trajectory) -> None:
-    names = (
-        "time",
-        "potential_energy",
-        "kinetic_energy",
-        "temperature",
-        "position_time",
-        "positions",
-        "species",
-        "cell",
-    )
-    arrays = {name: getattr(trajectory, name) for name in names if getattr(trajectory, name) is not None}
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays, pbc=trajectory.pbc, time_unit="fs", energy_unit="eV", length_unit="angstrom")
-    write_atomic(run.md, buffer.getvalue())
-
-
-def _radial_distributions(trajectory: Trajectory, frames: Sequence[Frame]) -> list[RadialDistribution]:
-    """Compare the dynamics with those reference frames that hold the same atoms in a periodic cell."""
-    numbers, cell = trajectory.species, trajectory.cell
-    alike = [frame for frame in frames if np.array_equal(frame.species, numbers) and frame.pbc.all()]
-    if cell is None or not alike:
-        return []
-    positions = _thinned(trajectory.positions)
-    references = _thinned(np.array([frame.pos for frame in alike]))
-    cells = _thinned(np.array([frame.cell for frame in alike]))
-    symbols = [SYMBOLS[number] for number in np.unique(numbers)[::-1]]  # the heaviest first: O-O, O-H, H-H
-    curves = []
-    for pair in itertools.combinations_with_replacement(symbols, 2):
-        r, g_md = radial_distribution(positions, numbers, cell, pair, _RDF_REACH, _RDF_BINS)
-        _, g_ref = radial_distribution(references, numbers, cells, pair, _RDF_REACH, _RDF_BINS)
-        curves.append(RadialDistribution("-".join(pair), r, g_md, g_ref))
-    return curves
-
-
-def _thinned(frames: np.ndarray) -> np.ndarray:
-    return frames[:: max(1, -(-len(frames) // _RDF_FRAMES))]
-
-
-def _write_report(
-    config: dict[str, Any], result: TrainResult, evaluation: Evaluation, checks: Sequence[Check], dynamics: _Dynamics
-) -> dict[str, str]:
-    """Write report.html; return why it is missing where it could not be."""
-    if not config["report"]["enabled"]:
-        return {"report": "report.enabled is false"}
+def _save_parts(
+    config: RunConfig,
+    result: TrainResult,
+    items: Sequence[LabelledGraphs],
+    parity: Parity | None,
+    checks: Sequence[Check],
+    trial: Trial,
+) -> None:
+    """Keep what the report shows and no other file holds."""
     splits, progress = result.splits, result.progress
-    parity = _parity(evaluation)
-    missing = dict(dynamics.missing)
-    not_shown = {}
-    if parity is None:
-        missing["parity"] = "the test frames have no energies or no forces"
-    elif parity.stress_ref is None and "stress" in evaluation.reference:
-        labelled = len(evaluation.reference["stress"])
-        not_shown["stress in the report"] = f"{labelled} of {evaluation.num_frames} test frames have it"
+    model: Any = load_model(result.run.best)
+    # As it was run: what the training frames determined is null in the configuration and known to the model.
+    complete = config.model_dump(mode="json")
+    complete["model"] |= model.config.model_dump(mode="json")
     data = ReportData(
-        title=config["report"]["title"],
+        title=config.report.title,
         summary=f"{len(splits.train)} frames learned, {len(splits.valid)} to validate, {len(splits.test)} to test; "
         f"{progress.step} steps in {format_seconds(progress.seconds)}; the best model is of step {progress.best_step}.",
-        history=result.run.read_log(),
-        parity=parity,
-        rdfs=dynamics.rdfs,
-        dynamics=dynamics.energies,
+        edges_per_step=_edges_per_step(splits.train, model.cutoff, config.training.batch_size),
+        structures=[] if parity is None else _structures(parity, splits.test),
+        rdfs=trial.rdfs,
+        torsions=trial.torsions,
         checks=[CheckRow(f"{c.name}, {c.dtype}", c.error, c.tolerance, c.unit, passed=c.passed) for c in checks],
-        config=config,
+        config=complete,
         versions=versions() | {"threads": str(torch.get_num_threads())},
         backend=library_status().reason,
-        radial=describe_radial(load_model(result.run.best), label_graphs(splits.test, config["model"]["cutoff"])),
-        missing=missing,
+        radial=describe_radial(model, items),
+        missing=trial.missing,
     )
-    write_report(result.run.report, data)
+    save_parts(result.run.path, data)
+
+
+def _edges_per_step(frames: Sequence[Frame], cutoff: float, batch_size: int) -> float:
+    """Return the mean number of edges in a training batch, from at most 50 frames over the whole set."""
+    places = np.unique(np.linspace(0, len(frames) - 1, min(len(frames), _MOST_COUNTED)).round().astype(int))
+    items = label_graphs([frames[place] for place in places.tolist()], cutoff)
+    return batch_size * sum(item.graph.num_edges for item in items) / len(items)
+
+
+def _structures(parity: Parity, frames: Sequence[Frame]) -> list[StructureErrors]:
+    """Return the worst test frames with their atoms; none if no forces are known."""
+    if parity.atom_counts is None:
+        return []
+    starts = np.cumsum([0, *parity.atom_counts])
+    found = []
+    for row in worst_frames(parity, _MOST_STRUCTURES):
+        if not np.isfinite(row.largest_force_error):
+            continue
+        frame, atoms = frames[row.place], slice(starts[row.place], starts[row.place + 1])
+        found.append(
+            StructureErrors(
+                source=row.source,
+                species=frame.species,
+                pos=frame.pos,
+                forces_ref=parity.forces_ref[atoms],
+                forces_pred=parity.forces_pred[atoms],
+                cell=frame.cell,
+                pbc=tuple(frame.pbc.tolist()),
+                energy_error=row.energy_error if np.isfinite(row.energy_error) else None,
+            )
+        )
+    return found
+
+
+def _write_report(config: RunConfig, run: RunFolder) -> dict[str, str]:
+    """Write report.html from the folder, as ``irrepnet report`` does; return what is missing beyond its parts."""
+    if not config.report.enabled:
+        return {"report": "report.enabled is false"}
+    written = write_report(run.report, read_run(run.path))
+    not_shown = {}
     try:
         import matplotlib  # noqa: F401 - the report is whole without it, but for the pictures
     except ImportError:
         not_shown["pictures in the report"] = "they need matplotlib; pip install 'irrepnet[report]'"
+    if len(written) > 1:
+        return not_shown
+    try:
+        import plotly  # noqa: F401 - and without this, but for the view in three dimensions
+    except ImportError:
+        not_shown["view in three dimensions"] = "it needs plotly; pip install 'irrepnet[report]'"
     return not_shown
-
-
-def _parity(evaluation: Evaluation) -> Parity | None:
-    reference, predicted = evaluation.reference, evaluation.predicted
-    if not {"energy", "forces"} <= reference.keys():
-        return None
-    stressed = "stress" in reference and len(reference["stress"]) == len(reference["energy"]) == evaluation.num_frames
-    return Parity(
-        energy_ref=reference["energy"],
-        energy_pred=predicted["energy"],
-        forces_ref=reference["forces"],
-        forces_pred=predicted["forces"],
-        species=evaluation.species,
-        stress_ref=reference["stress"] if stressed else None,
-        stress_pred=predicted["stress"] if stressed else None,
-    )
 
 
 def _print_what_was_made(run: RunFolder, missing: dict[str, str]) -> None:
@@ -239,13 +188,15 @@ def _print_what_was_made(run: RunFolder, missing: dict[str, str]) -> None:
     for file, what in (
         (run.best, "the model; everything else takes this file"),
         (run.report, "pictures and numbers; open it in a browser"),
+        (run.path / "report_3d.html", "the worst frames, to turn with the mouse"),
         (run.metrics, "errors on the held-back frames, and the checks"),
+        (run.evaluation, "labels and predictions of the held-back frames"),
         (run.log, "one line per validation"),
         (run.md, "the trajectory of the molecular dynamics"),
         (run.state, "to go on with --resume"),
         (run.config, "the complete configuration"),
     ):
         if file.exists():
-            print(f"  {file.name:<14}{what}")
+            print(f"  {file.name:<16}{what}")
     for name, reason in missing.items():
         print(f"  no {name}: {reason}")

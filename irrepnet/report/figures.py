@@ -3,45 +3,68 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from irrepnet.report.breakdown import force_bins, frame_errors, group_rows
 from irrepnet.report.data import ReportData
+from irrepnet.report.error_panels import (
+    draw_calibration,
+    draw_energy_error_by_size,
+    draw_energy_error_histogram,
+    draw_error_by_force,
+    draw_errors_by_group,
+    draw_irreps,
+    draw_target_parity,
+)
+from irrepnet.report.key_numbers import error_rows, force_error_rows
+from irrepnet.report.learning import loss_weights, validated
+from irrepnet.report.learning_panels import draw_learning_curve, draw_loss_weights, draw_rate, draw_speed
 from irrepnet.report.panels import (
     BLUE,
-    GREEN,
-    column,
+    INK,
     draw_energy_parity,
     draw_error_histogram,
     draw_errors_by_species,
     draw_force_parity,
-    draw_learning_curve,
     draw_nve_energies,
     draw_rdf,
     draw_stress_parity,
     draw_temperature,
+    draw_torsion,
     draw_total_energy,
-    dress,
-    log_scale,
 )
+from irrepnet.report.structure_figure import colours_of, draw_structure
+from irrepnet.report.targets import irrep_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = [
+    "breakdown_figure",
+    "committee_figure",
     "dynamics_figure",
     "force_error_figure",
     "learning_figure",
     "overview_figure",
+    "panels_figure",
     "parity_figure",
     "png_bytes",
     "rdf_figure",
+    "structures_figure",
+    "targets_figure",
+    "torsion_figure",
 ]
 
 _DPI = 140  # 1400 pixels for a figure of 10 inches: sharp on every screen, about 50 kB
 _RDF_COLUMNS = 3
+_MOST_CURVES = 6  # quantities with a learning curve of their own
+_MOST_STRUCTURES = 3
+_TITLES = {"forces": "Forces", "energy": "Energy", "stress": "Stress"}
 
 
 def png_bytes(figure: Figure) -> bytes:
@@ -64,27 +87,25 @@ def png_bytes(figure: Figure) -> bytes:
 
 
 def learning_figure(data: ReportData) -> Figure:
-    """Return errors, loss, learning rate and wall time against the step; the data need a history.
+    """Return errors, loss, learning rate, weights of the loss and speed against the step; the data need a history.
 
     Example:
-        >>> len(learning_figure(ReportData("a", history=[{"step": 1, "forces_rmse": 50.0}])).axes)
-        5
+        >>> axes = learning_figure(ReportData("a", history=[{"step": 1, "forces_rmse": 50.0}])).axes
+        >>> [panel.get_title(loc="left") for panel in axes]
+        ['Forces', 'Loss', 'Learning rate', 'Speed, validation included']
     """
-    figure = _figure(10, 6.6)
-    grid = figure.add_gridspec(2, 2)
-    draw_learning_curve(figure.add_subplot(grid[0, 0]), data.history, "forces", "meV/Å", "Forces")
-    draw_learning_curve(figure.add_subplot(grid[0, 1]), data.history, "energy", "meV/atom", "Energy")
-    draw_learning_curve(figure.add_subplot(grid[1, 0]), data.history, "loss", "", "Loss")
-    below = grid[1, 1].subgridspec(2, 1, hspace=0)
-    rate, clock = figure.add_subplot(below[0]), figure.add_subplot(below[1])
-    steps = column(data.history, "step")
-    rate.plot(steps, column(data.history, "lr"), color=BLUE, linewidth=1.5)
-    dress(rate, "Learning rate and wall time", "", "rate")
-    log_scale(rate)
-    rate.tick_params(labelbottom=False)
-    clock.plot(steps, column(data.history, "seconds") / 60, color=GREEN, linewidth=1.5)
-    dress(clock, "", "optimiser step", "time (min)")
-    return figure
+    history = data.history
+    units = {target.name: target.unit for target in data.targets}
+    draws: list[Callable[[Axes], None]] = [
+        partial(draw_learning_curve, history=history, name=name, unit=unit, title=_TITLES.get(name, name))
+        for name, unit in list(validated(history, units).items())[:_MOST_CURVES]
+    ]
+    draws.append(partial(draw_learning_curve, history=history, name="loss", unit="", title="Loss"))
+    draws.append(partial(draw_rate, history=history))
+    if loss_weights(history, data.config):
+        draws.append(partial(draw_loss_weights, history=history, config=data.config))
+    draws.append(partial(draw_speed, history=history, edges_per_step=data.edges_per_step))
+    return panels_figure(draws, columns=2 if len(draws) <= 4 else 3)
 
 
 def parity_figure(data: ReportData) -> Figure:
@@ -98,9 +119,8 @@ def parity_figure(data: ReportData) -> Figure:
     """
     parity = data.parity
     assert parity is not None
-    draws = [draw_energy_parity] if len(parity.energy_ref) else []
-    draws += [draw_force_parity] if len(parity.species) else []
-    draws += [draw_stress_parity] if parity.stress_ref is not None else []
+    draw_of = {"energy": draw_energy_parity, "forces": draw_force_parity, "stress": draw_stress_parity}
+    draws = [draw_of[row.label] for row in error_rows(parity)]
     figure = _figure(5.0 * max(len(draws), 1), 4.6 if len(draws) < 3 else 4.4)
     for index, draw in enumerate(draws):
         draw(figure.add_subplot(1, len(draws), index + 1), parity)
@@ -117,11 +137,105 @@ def force_error_figure(data: ReportData) -> Figure:
         ['H', 'O']
     """
     assert data.parity is not None
-    num_species = len(np.unique(data.parity.species))
+    num_species = len(force_error_rows(data.parity))
     figure = _figure(10, max(3.6, 1.2 + 0.6 * num_species))
     draw_errors_by_species(figure.add_subplot(1, 2, 1), data.parity)
     draw_error_histogram(figure.add_subplot(1, 2, 2), data.parity)
     return figure
+
+
+def breakdown_figure(data: ReportData) -> Figure | None:
+    """Return errors by reference force, by frame, by size and by group; None if there is none of these to draw.
+
+    Example:
+        >>> from irrepnet.report.data import Parity
+        >>> parity = Parity([-1.0], [-1.1], np.eye(3), 1.1 * np.eye(3), [8, 1, 1])
+        >>> breakdown_figure(ReportData("a", parity=parity)).axes[0].get_xlabel()
+        'length of the reference force (eV/Å)'
+    """
+    assert data.parity is not None
+    bins, frames = force_bins(data.parity), frame_errors(data.parity)
+    draws: list[Callable[[Axes], None]] = []
+    if bins is not None:
+        draws.append(partial(draw_error_by_force, bins=bins))
+    if sum(np.isfinite(frame.energy_error) for frame in frames) > 1:
+        draws.append(partial(draw_energy_error_histogram, frames=frames))
+    if len({frame.num_atoms for frame in frames if np.isfinite(frame.energy_error)}) > 1:
+        draws.append(partial(draw_energy_error_by_size, frames=frames))
+    kind, rows = group_rows(data.parity)
+    if rows and any(np.isfinite(row.force_rmse) for row in rows):
+        draws.append(partial(draw_errors_by_group, kind=kind, rows=rows))
+    return panels_figure(draws, columns=2) if draws else None
+
+
+def structures_figure(data: ReportData) -> Figure:
+    """Return still pictures of the worst frames, at most three; the data need at least one.
+
+    Example:
+        >>> from irrepnet.report.structure_errors import StructureErrors
+        >>> frame = StructureErrors("a frame 0", [1, 1], np.eye(2, 3), np.zeros((2, 3)), 0.01 * np.eye(2, 3))
+        >>> structures_figure(ReportData("a", structures=[frame])).axes[-1].get_ylabel()
+        'force error of an atom (meV/Å)'
+    """
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.lines import Line2D
+
+    shown = data.structures[:_MOST_STRUCTURES]
+    figure = _figure(max(5.6, 3.9 * len(shown) + 0.6), 5.2)
+    axes = [figure.add_subplot(1, len(shown), place + 1) for place in range(len(shown))]
+    colours = colours_of(shown)
+    for ax, structure in zip(axes, shown, strict=True):
+        scale = draw_structure(ax, structure, colours)
+        ax.text(0.0, -0.02, f"an arrow of 1 Å is {1 / scale:.2g} eV/Å", transform=ax.transAxes, fontsize=8.5, color=INK)
+    bar = figure.colorbar(ScalarMappable(colours[1], colours[0]), ax=axes, shrink=0.8, pad=0.01)
+    bar.set_label("force error of an atom (meV/Å)", fontsize=9, color=INK)
+    bar.ax.tick_params(labelsize=8, colors=INK)
+    keys = [Line2D([], [], color=INK, linewidth=3), Line2D([], [], color=BLUE, linewidth=2)]
+    figure.legend(keys, ["reference force", "predicted force"], loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def targets_figure(data: ReportData) -> Figure:
+    """Return predictions against labels of every target, and the errors by irrep; the data need at least one target.
+
+    Example:
+        >>> from irrepnet.report.targets import TargetParity
+        >>> gap = TargetParity("gap", "eV", [5.0, 6.0], [5.1, 5.9])
+        >>> targets_figure(ReportData("a", targets=[gap])).axes[0].get_xlabel()
+        'reference (eV)'
+    """
+    draws: list[Callable[[Axes], None]] = [
+        partial(draw_target_parity, target=target) for target in data.targets if target.known.any()
+    ]
+    rows = [row for target in data.targets for row in irrep_rows(target)]
+    if rows:
+        draws.append(partial(draw_irreps, rows=rows))
+    return panels_figure(draws, columns=min(3, len(draws)), size=4.2)
+
+
+def torsion_figure(data: ReportData) -> Figure:
+    """Return the energy profile of every scanned bond; the data need at least one.
+
+    Example:
+        >>> from irrepnet.report.torsions import TorsionScan
+        >>> scan = TorsionScan("a", (2, 0, 1, 3), ("H", "O", "O", "H"), [0, 180], [[0.0, 0.1]])
+        >>> torsion_figure(ReportData("a", torsions=[scan])).axes[0].get_ylabel()
+        'energy change (meV)'
+    """
+    return panels_figure([partial(draw_torsion, scan=scan) for scan in data.torsions], columns=2)
+
+
+def committee_figure(data: ReportData) -> Figure:
+    """Return the error against the spread of a committee; the data need one.
+
+    Example:
+        >>> from irrepnet.report.committee import CommitteeSpread
+        >>> committee = CommitteeSpread([0.1, 0.2], [0.2, 0.3], num_models=4)
+        >>> committee_figure(ReportData("a", committee=committee)).axes[0].get_xlabel()
+        'spread of 4 models (eV/Å)'
+    """
+    assert data.committee is not None
+    return panels_figure([partial(draw_calibration, committee=data.committee)], columns=1, size=4.8)
 
 
 def rdf_figure(data: ReportData) -> Figure:
@@ -137,7 +251,7 @@ def rdf_figure(data: ReportData) -> Figure:
     rows = -(-len(data.rdfs) // columns)
     figure = _figure(max(5.0, 3.6 * columns), 3.6 * rows + 0.3)
     for index, rdf in enumerate(data.rdfs):
-        draw_rdf(figure.add_subplot(rows, columns, index + 1), rdf, legend=False)
+        draw_rdf(figure.add_subplot(rows, columns, index + 1), rdf, with_legend=False)
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=10, frameon=False)
     return figure
@@ -177,7 +291,7 @@ def overview_figure(data: ReportData) -> Figure:
         draw_learning_curve(learning, data.history, "forces", "meV/Å", "Learning: force error")
     else:
         _say_missing(learning, "no training history")
-    if data.parity is not None and len(data.parity.species):
+    if data.parity is not None and force_error_rows(data.parity):
         draw_force_parity(forces, data.parity)
     else:
         _say_missing(forces, "no test frames")
@@ -201,6 +315,22 @@ def _figure(width: float, height: float) -> Figure:
         raise ImportError("pictures need matplotlib; found it not installed; pip install 'irrepnet[report]'") from error
     figure = AnyFigure(figsize=(width, height), dpi=_DPI, layout="constrained")
     FigureCanvasAgg(figure)
+    return figure
+
+
+def panels_figure(draws: Sequence[Callable[[Axes], None]], columns: int, size: float = 3.5) -> Figure:
+    """Return a figure with one panel for each drawing, in rows.
+
+    Args:
+        draws: At least one.
+        columns: At most so many side by side.
+        size: Height of a row, inches.
+    """
+    columns = min(columns, len(draws))
+    rows = -(-len(draws) // columns)
+    figure = _figure(max(5.6, (10.0 if columns == 2 else 4.4 * columns)) if columns > 1 else 6.4, size * rows)
+    for index, draw in enumerate(draws):
+        draw(figure.add_subplot(rows, columns, index + 1))
     return figure
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -12,12 +15,13 @@ import yaml
 from irrepnet.models.checkpoint import write_atomic
 from irrepnet.report import figures
 from irrepnet.report.data import Dynamics, RadialDistribution, ReportData
-from irrepnet.report.key_numbers import FS_PER_PS, energy_drift, error_rows, force_error_rows
+from irrepnet.report.error_sections import committee_section, errors_section, worst_section
+from irrepnet.report.key_numbers import FS_PER_PS, energy_drift, error_rows
+from irrepnet.report.learning import speeds
 from irrepnet.report.page import (
     Html,
     badge,
     document,
-    figure,
     heading,
     navigation,
     paragraph,
@@ -26,67 +30,102 @@ from irrepnet.report.page import (
     table,
     tiles,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from irrepnet.report.panels import three_digits
+from irrepnet.report.pieces import NOTHING, absent, number, picture, verdict
+from irrepnet.report.structure_errors import last_part
+from irrepnet.report.structure_view import render_structure_view
+from irrepnet.report.targets import target_row
 
 __all__ = ["render_report", "write_report"]
 
 _SECTIONS = {
     "glance": "At a glance",
     "errors": "Errors on the test frames",
+    "worst": "Worst frames",
     "learning": "Learning curves",
     "rdfs": "Radial distribution functions",
-    "dynamics": "Dynamics at constant energy",
+    "dynamics": "Molecular dynamics",
+    "torsions": "Torsion scans",
+    "committee": "Spread of a committee",
     "checks": "Checks",
     "configuration": "Configuration",
     "software": "Software",
 }
-_NOTHING = "–"
 
 
-def write_report(path: str | os.PathLike[str], data: ReportData) -> None:
+def write_report(path: str | os.PathLike[str], data: ReportData) -> list[Path]:
     """Write the page, atomically: a reader sees the old page or the new one.
+
+    Where there are structures, a second file stands beside it, ``NAME_3d.html`` for ``NAME.html``: the view in three
+    dimensions, whose script alone has 4.8 MB.
 
     Args:
         path: The file, ``report.html`` by custom; its folder must exist.
         data: What to show; what is missing is said to be missing.
 
+    Returns:
+        The files that were written.
+
     Raises:
         FileNotFoundError: If the folder does not exist.
-        OSError: If the file cannot be written.
+        OSError: If a file cannot be written.
 
     Example:
         >>> import pathlib, tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_report(f"{folder}/report.html", ReportData("Water"))
+        ...     _ = write_report(f"{folder}/report.html", ReportData("Water"))
         ...     "<h1>Water</h1>" in pathlib.Path(folder, "report.html").read_text(encoding="utf-8")
         True
     """
-    write_atomic(path, render_report(data).encode())
+    page = Path(path)
+    beside = page.with_name(f"{page.stem}_3d.html")
+    view, missing = None, dict(data.missing)
+    if data.structures:
+        try:
+            drawn = render_structure_view(f"{data.title}: worst frames", data.structures)
+        except ImportError as error:
+            missing["view"] = str(error)
+        else:
+            write_atomic(beside, drawn.encode())
+            view = beside.name
+    write_atomic(page, render_report(replace(data, missing=missing), view=view).encode())
+    if view is None:
+        beside.unlink(missing_ok=True)  # of an earlier report: it shows other structures
+        return [page]
+    return [page, beside]
 
 
-def render_report(data: ReportData) -> str:
-    """Return the page as one HTML text that refers to nothing outside itself.
+def render_report(data: ReportData, *, view: str | None = None) -> str:
+    """Return the page as one HTML text that refers to nothing outside itself but the view beside it.
+
+    Args:
+        data: What to show.
+        view: Name of the file with the view in three dimensions; None if there is none.
 
     Example:
         >>> page = render_report(ReportData("O & H"))
         >>> "<title>O &amp; H</title>" in page, "http://" in page
         (True, False)
     """
+    contents = {
+        "glance": _glance(data),
+        "errors": errors_section(data),
+        "worst": worst_section(data, view),
+        "learning": _learning(data),
+        "rdfs": _rdfs(data),
+        "dynamics": _dynamics(data),
+        "torsions": _torsions(data),
+        "committee": committee_section(data),
+        "checks": _checks(data),
+        "configuration": _configuration(data),
+        "software": _software(data),
+    }
     return document(
         data.title,
         heading(data.title),
         paragraph(data.summary),
         navigation(_SECTIONS),
-        section("glance", _SECTIONS["glance"], *_glance(data)),
-        section("errors", _SECTIONS["errors"], *_errors(data)),
-        section("learning", _SECTIONS["learning"], *_learning(data)),
-        section("rdfs", _SECTIONS["rdfs"], *_rdfs(data)),
-        section("dynamics", _SECTIONS["dynamics"], *_dynamics(data)),
-        section("checks", _SECTIONS["checks"], *_checks(data)),
-        section("configuration", _SECTIONS["configuration"], *_configuration(data)),
-        section("software", _SECTIONS["software"], *_software(data)),
+        *(section(anchor, title, *contents[anchor]) for anchor, title in _SECTIONS.items()),
     )
 
 
@@ -95,16 +134,16 @@ def _glance(data: ReportData) -> Iterator[Html]:
     if data.checks:
         failed = [check.name for check in data.checks if not check.passed]
         words = f"{len(failed)} of {len(data.checks)} FAILED: {', '.join(failed)}"
-        yield _verdict("Checks", not failed, words if failed else f"all {len(data.checks)} passed")
+        yield verdict("Checks", not failed, words if failed else f"all {len(data.checks)} passed")
     else:
-        yield _absent(data, "checks", "No checks were made")
+        yield absent(data, "checks", "No checks were made")
     dynamics = data.dynamics
     if dynamics is None:
-        yield _absent(data, "dynamics", "No dynamics was run")
+        yield absent(data, "dynamics", "No dynamics was run")
     elif dynamics.stopped is not None:
-        yield _verdict("Dynamics", False, f"STOPPED by the guard {_reached(dynamics)}: {dynamics.stopped}")
+        yield verdict("Dynamics", False, f"STOPPED by the guard {_reached(dynamics)}: {dynamics.stopped}")
     else:
-        yield _verdict("Dynamics", True, f"completed, {_reached(dynamics)}")
+        yield verdict("Dynamics", True, f"completed, {_reached(dynamics)}")
     yield tiles(_key_numbers(data))
 
 
@@ -112,12 +151,17 @@ def _key_numbers(data: ReportData) -> Iterator[tuple[str, str, str, str]]:
     for row in [] if data.parity is None else error_rows(data.parity):
         share = "" if np.isnan(row.share) else f"{100 * row.share:.1f} % of the spread of the reference; "
         yield f"{row.label.capitalize()}, RMSE", f"{row.rmse:.3g}", row.unit, f"{share}MAE {row.mae:.3g} {row.unit}"
+    for target in map(target_row, data.targets):
+        share = "" if np.isnan(target.share) else f"{100 * target.share:.1f} % of the spread of the reference; "
+        note = f"{share}MAE {target.mae:.3g} {target.unit}"
+        yield f"{target.name}, RMSE", f"{target.rmse:.3g}", target.unit, note
     if data.history:
         last = data.history[-1]
         best = min(data.history, key=lambda row: np.inf if row.get("valid_loss") is None else row["valid_loss"])
         steps, seconds = last.get("step"), last.get("seconds")
-        minutes = _NOTHING if seconds is None else f"{seconds / 60:.1f}"
+        minutes = NOTHING if seconds is None else f"{seconds / 60:.1f}"
         yield "Training", minutes, "min", f"{steps} steps; lowest validation loss at step {best.get('step')}"
+        yield from _speed(data)
     drift = None if data.dynamics is None else energy_drift(data.dynamics)
     if data.dynamics is not None and drift is not None:
         yield (
@@ -126,64 +170,42 @@ def _key_numbers(data: ReportData) -> Iterator[tuple[str, str, str, str]]:
             "meV/atom/ps",
             f"total energy; about that line ± {drift.fluctuation:.2g} meV/atom",
         )
+    if data.dynamics is not None and len(data.dynamics.time):
         mean, deviation = np.nanmean(data.dynamics.temperature), np.nanstd(data.dynamics.temperature)
         yield "Mean temperature", f"{mean:.0f}", "K", f"± {deviation:.0f} K in time"
 
 
-def _errors(data: ReportData) -> Iterator[Html]:
-    parity = data.parity
-    if parity is None:
-        yield _absent(data, "parity", "No frames were tested")
+def _speed(data: ReportData) -> Iterator[tuple[str, str, str, str]]:
+    _, rate = speeds(data.history)
+    if not np.isfinite(rate).any():
         return
-    rows = error_rows(parity)
-    by_element = [row._replace(label=f"forces on {row.label}") for row in force_error_rows(parity)]
-    yield table(
-        "Spread is the standard deviation of the reference, which is the RMSE of predicting its mean.",
-        ["label", "unit", "MAE", "RMSE", "spread", "RMSE / spread", "numbers compared"],
-        (
-            [
-                row.label,
-                row.unit,
-                f"{row.mae:.2f}",
-                f"{row.rmse:.2f}",
-                f"{row.spread:.2f}",
-                _NOTHING if np.isnan(row.share) else f"{100 * row.share:.1f} %",
-                str(row.size),
-            ]
-            for row in [*rows, *(by_element if len(by_element) > 1 else [])]
-        ),
-        numbers=range(2, 7),
-    )
-    if parity.stress_ref is None:
-        yield paragraph("Stress: the test frames have no stress labels, so it was not compared.", soft=True)
-    if rows:
-        caption = "Predictions against reference; on the grey line they would be perfect. Energies are per atom."
-        yield _picture(figures.parity_figure, data, "Parity plots of energy and forces", caption)
-    if len(parity.species):
-        caption = "Left: errors of one force component by element. Right: their distribution, on a logarithmic axis."
-        yield _picture(figures.force_error_figure, data, "Force errors by element", caption)
+    typical = float(np.nanmedian(rate))
+    edges = data.edges_per_step
+    note = f"{three_digits(edges * typical)} edges/s; " if edges else ""
+    yield "Speed of training", f"{typical:.3g}", "steps/s", f"{note}median, validation included"
 
 
 def _learning(data: ReportData) -> Iterator[Html]:
     if not data.history:
-        yield _absent(data, "history", "There is no training history")
+        yield absent(data, "history", "There is no training history")
         return
     caption = (
         "Errors and loss on validation frames with averaged weights, and on training frames with the weights of the "
-        "moment; learning rate; wall time of training including validation. Logarithmic axes but for the time."
+        "moment; learning rate; weights of the loss; speed. Logarithmic axes but for the speed. A validation error "
+        "that rises while the training error falls is overfitting; one that still falls at the end asks for more steps."
     )
-    yield _picture(figures.learning_figure, data, "Learning curves", caption)
+    yield picture(partial(figures.learning_figure, data), "Learning curves", caption)
 
 
 def _rdfs(data: ReportData) -> Iterator[Html]:
     if not data.rdfs:
-        yield _absent(data, "rdfs", "There are no radial distribution functions")
+        yield absent(data, "rdfs", "There are no radial distribution functions")
         return
-    yield _picture(
-        figures.rdf_figure,
-        data,
+    yield picture(
+        partial(figures.rdf_figure, data),
         f"Radial distribution functions {', '.join(rdf.pair for rdf in data.rdfs)}",
-        "Model dynamics against the reference frames. g(r) is the density of one element around another over its mean. "
+        f"Model dynamics ({_ensemble(data.dynamics)}) against the reference frames. g(r) is the density of one element "
+        "around another over its mean. "
         "Few frames leave noise in both, and reference frames drawn at other temperatures have other peaks.",
     )
     yield table(
@@ -213,23 +235,68 @@ def _mean_difference(rdf: RadialDistribution) -> float:
 def _dynamics(data: ReportData) -> Iterator[Html]:
     dynamics = data.dynamics
     if dynamics is None:
-        yield _absent(data, "dynamics", "No dynamics was run")
+        yield absent(data, "dynamics", "No dynamics was run")
         return
     if dynamics.stopped is not None:
-        yield _verdict("Guard", False, f"STOPPED {_reached(dynamics)}: {dynamics.stopped}")
+        yield verdict("Guard", False, f"STOPPED {_reached(dynamics)}: {dynamics.stopped}")
     if not len(dynamics.time):
         yield paragraph("It was stopped before the first step, so there is nothing to draw.")
         return
-    caption = (
-        f"{dynamics.num_atoms} atoms, no thermostat. Exact dynamics would keep the total energy: "
-        "what moves it is the time step, rounding, or forces that are not the gradient of the energy."
+    yield paragraph(f"{dynamics.num_atoms} atoms, {_ensemble(dynamics)}, {_reached(dynamics)}.")
+    if dynamics.keeps_energy:
+        caption = (
+            "No thermostat: exact dynamics would keep the total energy: "
+            "what moves it is the time step, rounding, or forces that are not the gradient of the energy."
+        )
+    else:
+        caption = (
+            f"The thermostat is set to {number(dynamics.target_temperature, 'g')} K, which "
+            "takes up and gives energy: the total energy is not meant to stay. Energies that go on falling or rising "
+            "after the first picosecond are a structure that leaves what the model has learned."
+        )
+    yield picture(partial(figures.dynamics_figure, data), "Energies and temperature against time", caption)
+
+
+def _ensemble(dynamics: Dynamics | None) -> str:
+    if dynamics is None:
+        return "run not shown"
+    if dynamics.keeps_energy:
+        return "constant energy"
+    return f"thermostat at {number(dynamics.target_temperature, 'g')} K"
+
+
+def _torsions(data: ReportData) -> Iterator[Html]:
+    if not data.torsions:
+        yield absent(data, "torsions", "No bonds were turned")
+        return
+    yield picture(
+        partial(figures.torsion_figure, data),
+        f"Energy against torsion angle of {', '.join(scan.name for scan in data.torsions)}",
+        f"{last_part(data.torsions[0].source)}: one side of a bond is turned rigidly, without relaxing, from 0 to 360 "
+        "degrees. The curve should be smooth and end where it began. Where crosses stand, atoms came too near for the "
+        "energy to mean much. Double bonds are turned too: their barriers are high.",
     )
-    yield _picture(figures.dynamics_figure, data, "Energies and temperature against time", caption)
+    yield table(
+        "Highest and lowest points of each scan, against the structure as it was",
+        ["bond", "highest (meV)", "at (degrees)", "lowest (meV)", "at (degrees)", "angles with a clash"],
+        (
+            [
+                scan.name,
+                number(scan.profile.max(), ".0f"),
+                number(scan.angles[scan.profile.argmax()], "g"),
+                number(scan.profile.min(), ".0f"),
+                number(scan.angles[scan.profile.argmin()], "g"),
+                f"{np.count_nonzero(scan.clash)} of {len(scan.angles)}",
+            ]
+            for scan in data.torsions
+        ),
+        numbers=range(1, 6),
+    )
 
 
 def _checks(data: ReportData) -> Iterator[Html]:
     if not data.checks:
-        yield _absent(data, "checks", "No checks were made")
+        yield absent(data, "checks", "No checks were made")
         return
     yield table(
         "A check passes when what was found is at most what is allowed; where the unit says so, at least.",
@@ -246,7 +313,7 @@ def _configuration(data: ReportData) -> Iterator[Html]:
     if data.config:
         yield preformatted(yaml.safe_dump(_plain(data.config), sort_keys=False, allow_unicode=True))
     else:
-        yield _absent(data, "configuration", "The configuration was not given")
+        yield absent(data, "configuration", "The configuration was not given")
 
 
 def _software(data: ReportData) -> Iterator[Html]:
@@ -255,22 +322,6 @@ def _software(data: ReportData) -> Iterator[Html]:
         yield paragraph(data.radial[0].upper() + data.radial[1:])
     if data.versions:
         yield table("Versions", ["package", "version"], ([name, str(each)] for name, each in data.versions.items()))
-
-
-def _picture(make: Callable[[ReportData], Figure], data: ReportData, alt: str, caption: str) -> Html:
-    try:
-        return figure(figures.png_bytes(make(data)), alt, caption)
-    except ImportError as error:  # the page is worth having without pictures, and it says what is missing
-        return paragraph(f"{alt}: {error}")
-
-
-def _absent(data: ReportData, part: str, what: str) -> Html:
-    reason = data.missing.get(part)
-    return paragraph(f"{what}: {reason}." if reason else f"{what}.", soft=True)
-
-
-def _verdict(what: str, is_good: bool, words: str) -> Html:
-    return paragraph(badge(is_good, "PASS" if is_good else "FAIL") + f" {what}: {words}")
 
 
 def _result(passed: bool) -> Html:

@@ -78,14 +78,15 @@ def force_error_rows(parity: Parity) -> list[ErrorRow]:
     for number in np.unique(parity.species):
         atoms = parity.species == number
         rows.append(_error_row(SYMBOLS[number], "meV/Å", parity.forces_ref[atoms], parity.forces_pred[atoms]))
-    return rows
+    return [row for row in rows if row.size]
 
 
 def energy_drift(dynamics: Dynamics) -> Drift | None:
     """Fit a straight line to the total energy per atom.
 
     Returns:
-        Its slope and what remains about it; None for fewer than three finite points, through which any line fits.
+        Its slope and what remains about it; None for fewer than three finite points, through which any line fits, and
+        where a thermostat changes the energy on purpose.
 
     Example:
         >>> time = np.arange(5) * 1000.0
@@ -95,7 +96,7 @@ def energy_drift(dynamics: Dynamics) -> Drift | None:
     """
     energy = MILLI * dynamics.total_energy / dynamics.num_atoms
     finite = np.isfinite(energy)
-    if finite.sum() < 3:
+    if finite.sum() < 3 or not dynamics.keeps_energy:
         return None
     time, energy = dynamics.time[finite] / FS_PER_PS, energy[finite]
     energy = energy - energy[0]  # the fit is of small numbers
@@ -104,6 +105,8 @@ def energy_drift(dynamics: Dynamics) -> Drift | None:
 
 
 def _error_row(label: str, unit: str, reference: NDArray[np.float64], predicted: NDArray[np.float64]) -> ErrorRow:
+    known = np.isfinite(reference)
+    reference, predicted = reference[known], predicted[known]
     if reference.size == 0:
         return ErrorRow(label, unit, np.nan, np.nan, np.nan, 0)
     error = MILLI * (predicted - reference)

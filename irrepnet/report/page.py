@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
@@ -12,17 +13,24 @@ __all__ = [
     "document",
     "figure",
     "heading",
+    "link",
     "navigation",
     "paragraph",
     "preformatted",
+    "script",
     "section",
     "table",
     "text",
     "tiles",
+    "view_box",
 ]
 
-# The policy makes browsers hold the page to its promise: no script, and no request to anywhere.
+# The policy makes browsers hold the page to its promise: no request to anywhere, and no script but those whose SHA-256
+# it names. Scripts that draw need pictures they make themselves (blob:).
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+_DRAWING_POLICY = "default-src 'none'; img-src data: blob:; style-src 'unsafe-inline'; script-src {hashes}"
+
+_SHOWN = 0.72  # of its pixels: 1400 of them are as wide as the page
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --soft: #57606a; --page: #f6f8fa; --card: #ffffff; --line: #d8dee4;
@@ -55,15 +63,18 @@ th, td { text-align: left; padding: .32rem .9rem; border-bottom: 1px solid var(-
 th:first-child, td:first-child { padding-left: 0; }
 th { font-weight: 600; }
 .number { text-align: right; white-space: nowrap; }
+th.number { white-space: normal; vertical-align: bottom; }
 .badge { display: inline-block; border-radius: 99px; padding: .02rem .6rem; font-size: .875rem; font-weight: 650;
   white-space: nowrap; }
 .good { background: var(--good-back); color: var(--good); }
 .bad { background: var(--bad-back); color: var(--bad); }
 figure { margin: .6rem 0 0; }
-figure img { display: block; width: 100%; height: auto; background: #fff; border-radius: 8px; padding: .4rem; }
+figure img { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 8px; padding: .4rem; }
 figcaption { color: var(--soft); font-size: .925rem; margin-top: .45rem; }
 pre { margin: .4rem 0 0; overflow-x: auto; columns: 20rem;
   font: .875rem/1.45 ui-monospace, "DejaVu Sans Mono", monospace; }
+.view { height: min(80vh, 46rem); background: #fff; border: 1px solid var(--line); border-radius: 8px;
+  margin: .8rem 0; }
 @media print { body { background: #fff; } section { break-inside: avoid; } nav { display: none; } }
 """
 
@@ -82,19 +93,33 @@ class Html(str):
         return Html(super().__add__(text(other)))
 
 
-def document(title: str, *body: Html) -> Html:
+def document(title: str, *body: Html, scripts: Sequence[str] = ()) -> Html:
     """Return a whole page.
+
+    Args:
+        title: Shown by the browser.
+        body: Its pieces.
+        scripts: JavaScript that runs after the body was read, in order; no other script can run in the page.
+
+    Raises:
+        ValueError: If a script cannot stand in a page as it is: it ends its own element, or has other line ends.
 
     Example:
         >>> document("a < b", paragraph("hi")).splitlines()[0]
         '<!DOCTYPE html>'
+        >>> "script-src &#x27;sha256-" in document("a", scripts=["1 + 1"])
+        True
     """
-    content = "\n".join(body)
+    for code in scripts:
+        if "</script" in code.lower() or "<!--" in code or "\r" in code:
+            raise ValueError(r"a script in a page needs to be without '</script', '<!--' and '\r'; found one of them")
+    policy = _DRAWING_POLICY.format(hashes=" ".join(map(_hash, scripts))) if scripts else _POLICY
+    content = "\n".join([*body, *(f"<script>{code}</script>" for code in scripts)])
     return Html(f"""<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{escape(_POLICY)}">
+<meta http-equiv="Content-Security-Policy" content="{escape(policy)}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{escape(title)}</title>
 <style>{_STYLE}</style>
@@ -212,7 +237,47 @@ def figure(png: bytes, alt: str, caption: str) -> Html:
         '<figure><img src="data:image/png;base64,cG'
     """
     source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
-    return Html(f'<figure><img src="{source}" alt="{escape(alt)}"><figcaption>{text(caption)}</figcaption></figure>')
+    # The header of a PNG holds its width; shown smaller than it is, a picture is sharp on every screen.
+    size = f' width="{round(_SHOWN * int.from_bytes(png[16:20], "big"))}"' if png.startswith(b"\x89PNG") else ""
+    picture = f'<img src="{source}" alt="{escape(alt)}"{size}>'
+    return Html(f"<figure>{picture}<figcaption>{text(caption)}</figcaption></figure>")
+
+
+def script(content: str, *, kind: str, anchor: str) -> Html:
+    """Return data that a script of the page reads: they are not run.
+
+    Args:
+        content: Text; JSON by custom.
+        kind: Media type, other than JavaScript.
+        anchor: By which the script finds it.
+
+    Example:
+        >>> script('{"a": "</script>"}', kind="application/json", anchor="data")
+        '<script type="application/json" id="data">{"a": "\\\\u003c/script>"}</script>'
+    """
+    # In JSON "<" stands in texts only, where it may be written by its number; as it is it could end the element.
+    safe = content.replace("<", "\\u003c")
+    return Html(f'<script type="{escape(kind)}" id="{escape(anchor)}">{safe}</script>')
+
+
+def view_box(anchor: str, alt: str) -> Html:
+    """Return the place in which a script draws.
+
+    Example:
+        >>> view_box("view", "a molecule")
+        '<div id="view" class="view" role="img" aria-label="a molecule"></div>'
+    """
+    return Html(f'<div id="{escape(anchor)}" class="view" role="img" aria-label="{escape(alt)}"></div>')
+
+
+def link(target: str, words: str) -> Html:
+    """Return a link to a file beside the page.
+
+    Example:
+        >>> link("report_3d.html", "in 3-D")
+        '<a href="report_3d.html">in 3-D</a>'
+    """
+    return Html(f'<a href="{escape(target)}">{text(words)}</a>')
 
 
 def preformatted(words: str) -> Html:
@@ -233,3 +298,8 @@ def text(words: str) -> Html:
         ('1 &lt; 2', '<b>1</b>')
     """
     return words if isinstance(words, Html) else Html(escape(words))
+
+
+def _hash(code: str) -> str:
+    """Return how a policy names a script."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()}'"

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from irrepnet.data.elements import atomic_number
 from irrepnet.report.data import Dynamics, Parity, RadialDistribution
 from irrepnet.report.key_numbers import FS_PER_PS, MILLI, ErrorRow, energy_drift, error_rows, force_error_rows
+from irrepnet.report.targets import TargetRow
+from irrepnet.report.torsions import TorsionScan
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 __all__ = [
-    "column",
+    "annotate",
+    "cycle_of_colours",
+    "diagonal",
     "draw_energy_parity",
     "draw_error_histogram",
     "draw_errors_by_species",
     "draw_force_parity",
-    "draw_learning_curve",
     "draw_nve_energies",
     "draw_rdf",
     "draw_stress_parity",
     "draw_temperature",
+    "draw_torsion",
     "draw_total_energy",
     "dress",
+    "legend",
     "log_scale",
+    "minus",
+    "plain_log_axis",
     "readable_time",
+    "three_digits",
 ]
 
 # Okabe and Ito 2008: told apart with every common kind of colour blindness.
@@ -36,7 +47,6 @@ BLUE, ORANGE, GREEN, VERMILLION, PURPLE, SKY = "#0072B2", "#E69F00", "#009E73", 
 INK, FAINT = "#1b1f24", "#8b949e"
 _SERIES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY)
 _TALL = 4.0  # g(r) above which a peak (a bond) goes into an inset, so that the liquid's structure stays visible
-_ERROR_LABELS = {"forces": "error of a force component", "energy": "error of the energy", "loss": "loss"}
 _SHORT = 200.0  # fs; runs up to here are drawn in fs
 _MOST_POINTS = 4000  # of a line: more cannot be told apart on paper
 
@@ -53,82 +63,50 @@ def dress(ax: Axes, title: str, xlabel: str, ylabel: str) -> None:
         ax.spines[side].set_visible(False)
 
 
-def draw_learning_curve(ax: Axes, history: Sequence[Mapping[str, Any]], name: str, unit: str, title: str) -> None:
-    """Draw a quantity of validation and of training against the step, on a logarithmic axis.
-
-    Args:
-        ax: Where to draw.
-        history: Rows of the log.
-        name: ``"forces"`` draws ``forces_rmse``, ``forces_mae`` and ``train_forces_rmse``; ``"loss"`` the losses.
-        unit: Of the quantity; empty for none.
-        title: Of the panel.
-    """
-    if name == "loss":
-        lines = [("valid_loss", "validation", BLUE, "o-"), ("train_loss", "training", ORANGE, "-")]
-    else:
-        lines = [
-            (f"{name}_rmse", "RMSE, validation", BLUE, "o-"),
-            (f"{name}_mae", "MAE, validation", GREEN, "s-"),
-            (f"train_{name}_rmse", "RMSE, training", ORANGE, "-"),
-        ]
-    steps = column(history, "step")
-    for key, label, colour, style in lines:
-        values = column(history, key)
-        shown = np.isfinite(values) & (values > 0)
-        if shown.any():
-            every = max(1, int(shown.sum()) // 25)  # a marker on each of hundreds of points would be a band
-            (line,) = ax.plot(
-                steps[shown], values[shown], style, color=colour, label=label, linewidth=1.4, markersize=4
-            )
-            line.set_markevery(every)
-    dress(ax, title, "optimiser step", f"{_ERROR_LABELS[name]} ({unit})" if unit else _ERROR_LABELS[name])
-    log_scale(ax)
-    _legend(ax)
-
-
 def draw_energy_parity(ax: Axes, parity: Parity) -> None:
     """Draw predicted against reference energies per atom, both relative to the mean reference."""
-    row = error_rows(parity)[0]
-    centre = parity.energy_ref.mean()
+    row = _row(parity, "energy")
+    centre = float(np.nanmean(parity.energy_ref))
     reference, predicted = MILLI * (parity.energy_ref - centre), MILLI * (parity.energy_pred - centre)
-    _diagonal(ax, reference, predicted)
+    diagonal(ax, reference, predicted)
     ax.plot(reference, predicted, "o", color=BLUE, markersize=5, alpha=0.75, markeredgewidth=0)
     dress(ax, "Energy per atom", "reference − mean (meV/atom)", "predicted − mean (meV/atom)")
-    _annotate(ax, row, f"mean = {_minus(centre, '.4f')} eV/atom\n{row.size} frames")
+    annotate(ax, row, f"mean = {minus(centre, '.4f')} eV/atom\n{row.size} frames")
 
 
 def draw_force_parity(ax: Axes, parity: Parity) -> None:
     """Draw the density of predicted against reference force components."""
-    row = error_rows(parity)[-1 if parity.stress_ref is None else -2]
-    reference, predicted = parity.forces_ref.ravel(), parity.forces_pred.ravel()
+    row = _row(parity, "forces")
+    known = np.isfinite(parity.forces_ref)
+    reference, predicted = parity.forces_ref[known], parity.forces_pred[known]
     _density(ax, reference, predicted, "force components")
     dress(ax, "Force components", "reference (eV/Å)", "predicted (eV/Å)")
-    _annotate(ax, row, f"{row.size} components")
+    annotate(ax, row, f"{row.size} components")
 
 
 def draw_stress_parity(ax: Axes, parity: Parity) -> None:
     """Draw predicted against reference stress components; the parity needs stresses."""
     assert parity.stress_ref is not None and parity.stress_pred is not None
-    row = error_rows(parity)[-1]
+    row = _row(parity, "stress")
     reference, predicted = MILLI * parity.stress_ref.ravel(), MILLI * parity.stress_pred.ravel()
-    _diagonal(ax, reference, predicted)
+    diagonal(ax, reference, predicted)
     ax.plot(reference, predicted, "o", color=BLUE, markersize=3.5, alpha=0.6, markeredgewidth=0)
     dress(ax, "Stress components", "reference (meV/Å³)", "predicted (meV/Å³)")
-    _annotate(ax, row, f"{row.size} components")
+    annotate(ax, row, f"{row.size} components")
 
 
 def draw_error_histogram(ax: Axes, parity: Parity) -> None:
     """Draw how the errors of force components are spread, one line per element, on a logarithmic axis."""
     error = MILLI * (parity.forces_pred - parity.forces_ref)
-    reach = max(float(np.quantile(np.abs(error), 0.9995)), 1e-6)
+    reach = max(float(np.nanquantile(np.abs(error), 0.9995)), 1e-6)
     edges = np.linspace(-reach, reach, 61)
-    for colour, row, number in zip(_cycle(), force_error_rows(parity), np.unique(parity.species), strict=False):
-        counts, _ = np.histogram(error[parity.species == number], edges)
+    for colour, row in zip(cycle_of_colours(), force_error_rows(parity), strict=False):
+        counts, _ = np.histogram(error[parity.species == atomic_number(row.label)], edges)
         share = counts / (row.size * np.diff(edges))
         ax.stairs(share, edges, color=colour, linewidth=1.6, label=f"{row.label}, {row.size // 3} atoms")
     dress(ax, "Errors of force components", "predicted − reference (meV/Å)", "density (Å/meV)")
     log_scale(ax)
-    _legend(ax)
+    legend(ax)
 
 
 def draw_errors_by_species(ax: Axes, parity: Parity) -> None:
@@ -146,10 +124,10 @@ def draw_errors_by_species(ax: Axes, parity: Parity) -> None:
     ax.set_xlim(0, 1.75 * max(row.rmse for row in rows) or 1.0)
     dress(ax, "Force error by element", "error of a component (meV/Å); in brackets the spread", "")
     ax.grid(False, axis="y")
-    _legend(ax, loc="lower right")
+    legend(ax, loc="lower right")
 
 
-def draw_rdf(ax: Axes, rdf: RadialDistribution, *, legend: bool = True) -> None:
+def draw_rdf(ax: Axes, rdf: RadialDistribution, *, with_legend: bool = True) -> None:
     """Draw g(r) of dynamics over that of the reference; bonds, which are much taller, go into an inset."""
     _rdf_lines(ax, rdf)
     dress(ax, f"g(r), {rdf.pair.replace('-', '–')}", "r (Å)", "g(r)")
@@ -157,8 +135,8 @@ def draw_rdf(ax: Axes, rdf: RadialDistribution, *, legend: bool = True) -> None:
     tall = np.flatnonzero(highest > _TALL)
     ax.set_xlim(0, rdf.r[-1])
     ax.set_ylim(bottom=0)
-    if legend:
-        _legend(ax, loc="lower right")
+    if with_legend:
+        legend(ax, loc="lower right")
     if not len(tall) or len(tall) == len(highest):
         return
     rest = np.delete(highest, np.arange(max(tall[0] - 2, 0), min(tall[-1] + 3, len(highest))))
@@ -182,9 +160,10 @@ def draw_nve_energies(ax: Axes, dynamics: Dynamics) -> None:
     ):
         change = MILLI * (values - values[0]) / dynamics.num_atoms
         ax.plot(*_thinned(time, change), color=colour, label=label, linewidth=1.8 if label == "total" else 1.1)
-    dress(ax, "Energies at constant energy", f"time ({unit})", "change since the start (meV/atom)")
+    title = "Energies at constant energy" if dynamics.keeps_energy else "Energies with a thermostat"
+    dress(ax, title, f"time ({unit})", "change since the start (meV/atom)")
     _leave_room(ax)
-    _legend(ax, loc="upper center", ncols=3)
+    legend(ax, loc="upper center", ncols=3)
 
 
 def draw_total_energy(ax: Axes, dynamics: Dynamics) -> None:
@@ -196,21 +175,41 @@ def draw_total_energy(ax: Axes, dynamics: Dynamics) -> None:
     if drift is not None:
         since_middle = (dynamics.time - dynamics.time.mean()) / FS_PER_PS
         line = drift.slope * since_middle + change[np.isfinite(change)].mean()
-        label = f"drift {_minus(drift.slope, '+.3g')} meV/atom/ps"
+        label = f"drift {minus(drift.slope, '+.3g')} meV/atom/ps"
         ax.plot(time[[0, -1]], line[[0, -1]], "--", color=INK, linewidth=1.3, label=label)
     dress(ax, "Total energy, magnified", f"time ({unit})", "change since the start (meV/atom)")
     _leave_room(ax)
-    _legend(ax, loc="upper left")
+    legend(ax, loc="upper left")
 
 
 def draw_temperature(ax: Axes, dynamics: Dynamics) -> None:
-    """Draw the temperature against time with its mean."""
+    """Draw the temperature against time with its mean and, of a thermostat, what it was to be."""
     time, unit = readable_time(dynamics)
     mean = float(np.nanmean(dynamics.temperature))
     ax.plot(*_thinned(time, dynamics.temperature), color=PURPLE, linewidth=1.0)
     ax.axhline(mean, color=INK, linewidth=1.2, linestyle="--", label=f"mean {mean:.0f} K")
+    if dynamics.target_temperature is not None:
+        ax.axhline(
+            dynamics.target_temperature, color=FAINT, linewidth=1.2, label=f"set {dynamics.target_temperature:g} K"
+        )
     dress(ax, "Temperature", f"time ({unit})", "temperature (K)")
-    _legend(ax, loc="best")
+    legend(ax, loc="best")
+
+
+def draw_torsion(ax: Axes, scan: TorsionScan) -> None:
+    """Draw the energy of a molecule against the angle by which one side is turned."""
+    profile, spread = scan.profile, scan.spread
+    if spread is not None:
+        label = f"± spread of {len(scan.energies)} models"
+        ax.fill_between(scan.angles, profile - spread, profile + spread, color=SKY, alpha=0.4, linewidth=0, label=label)
+    ax.plot(scan.angles, profile, "-", color=BLUE, linewidth=1.6)
+    sound = ~np.asarray(scan.clash)
+    ax.plot(scan.angles[sound], profile[sound], "o", color=BLUE, markersize=4)
+    if not sound.all():
+        ax.plot(scan.angles[~sound], profile[~sound], "x", color=VERMILLION, markersize=6, label="atoms too near")
+    ax.set_xticks(np.arange(0, 361, 60))
+    dress(ax, scan.name, "turned by (degrees)", "energy change (meV)")
+    legend(ax)
 
 
 def readable_time(dynamics: Dynamics) -> tuple[NDArray[np.float64], str]:
@@ -220,22 +219,22 @@ def readable_time(dynamics: Dynamics) -> tuple[NDArray[np.float64], str]:
 
 def log_scale(ax: Axes) -> None:
     """Make the y axis logarithmic with plain numbers; 2 and 5 are labelled too where that leaves room."""
+    plain_log_axis(ax.yaxis)
+
+
+def plain_log_axis(axis: Axis) -> None:
+    """Make an axis logarithmic with plain numbers; 2 and 5 are labelled too where that leaves room."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-    ax.set_yscale("log")
-    low, high = ax.get_ylim()
-    plain = FuncFormatter(lambda value, _: _minus(value, "g").replace("e−0", "e−"))
-    ax.yaxis.set_major_formatter(plain)
+    axes = axis.axes
+    (axes.set_xscale if axis is axes.xaxis else axes.set_yscale)("log")
+    low, high = axis.get_view_interval()
+    plain = FuncFormatter(lambda value, _: minus(value, "g").replace("e−0", "e−"))
+    axis.set_major_formatter(plain)
     is_short = high / low < 500
-    ax.yaxis.set_minor_locator(LogLocator(subs=(2, 5) if is_short else tuple(range(2, 10))))
-    ax.yaxis.set_minor_formatter(plain if is_short else NullFormatter())
-    ax.grid(True, which="minor", color="#eef1f4", linewidth=0.5)
-
-
-def column(history: Sequence[Mapping[str, Any]], key: str) -> NDArray[np.float64]:
-    """Return a column of the log, NaN where a row has no such value."""
-    values = [row.get(key) for row in history]
-    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    axis.set_minor_locator(LogLocator(subs=(2, 5) if is_short else tuple(range(2, 10))))
+    axis.set_minor_formatter(plain if is_short else NullFormatter())
+    axis.grid(True, which="minor", color="#eef1f4", linewidth=0.5)
 
 
 def _rdf_lines(ax: Axes, rdf: RadialDistribution) -> None:
@@ -245,7 +244,7 @@ def _rdf_lines(ax: Axes, rdf: RadialDistribution) -> None:
 
 
 def _density(ax: Axes, reference: NDArray[np.float64], predicted: NDArray[np.float64], what: str) -> None:
-    low, high = _diagonal(ax, reference, predicted)
+    low, high = diagonal(ax, reference, predicted)
     extent = (low, high, low, high)
     drawn = ax.hexbin(reference, predicted, gridsize=70, extent=extent, bins="log", mincnt=1, linewidths=0.1)
     bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.85, pad=0.02)
@@ -253,7 +252,7 @@ def _density(ax: Axes, reference: NDArray[np.float64], predicted: NDArray[np.flo
     bar.ax.tick_params(labelsize=8, colors=INK)
 
 
-def _diagonal(ax: Axes, reference: NDArray[np.float64], predicted: NDArray[np.float64]) -> tuple[float, float]:
+def diagonal(ax: Axes, reference: NDArray[np.float64], predicted: NDArray[np.float64]) -> tuple[float, float]:
     """Make the panel square from the lowest to the highest finite value, with the line of perfect prediction."""
     values = np.concatenate([reference, predicted])
     values = values[np.isfinite(values)]
@@ -267,14 +266,17 @@ def _diagonal(ax: Axes, reference: NDArray[np.float64], predicted: NDArray[np.fl
     return low, high
 
 
-def _annotate(ax: Axes, row: ErrorRow, last: str) -> None:
+def annotate(ax: Axes, row: ErrorRow | TargetRow, last: str) -> None:
+    """Write MAE, RMSE and spread of a label into the corner of a panel, and a last line."""
+    """Write MAE, RMSE and spread into the corner of a parity panel."""
     numbers = (("MAE", row.mae), ("RMSE", row.rmse), ("std of reference", row.spread))
-    text = "\n".join([*(f"{name} = {value:.3g} {row.unit}" for name, value in numbers), last])
+    text = "\n".join([*(f"{name} = {three_digits(value)} {row.unit}" for name, value in numbers), last])
     box = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": "#d8dee4", "alpha": 0.9}
     ax.text(0.03, 0.97, text, transform=ax.transAxes, va="top", fontsize=9, linespacing=1.35, color=INK, bbox=box)
 
 
-def _legend(ax: Axes, loc: Any = "best", ncols: int = 1) -> None:
+def legend(ax: Axes, loc: Any = "best", ncols: int = 1) -> None:
+    """Add a legend if there is anything to name."""
     if ax.get_legend_handles_labels()[0]:
         ax.legend(fontsize=9, framealpha=0.9, edgecolor="#d8dee4", labelcolor=INK, loc=loc, ncols=ncols)
 
@@ -290,9 +292,21 @@ def _thinned(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[NDArray[np
     return x[::every], y[::every]
 
 
-def _minus(value: float, form: str) -> str:
+def minus(value: float, form: str) -> str:
+    """Return a number as text with a proper minus sign."""
+    """Return a number as text, with a minus sign that is as wide as the plus sign."""
     return format(value, form).replace("-", "−")
 
 
-def _cycle() -> list[str]:
-    return list(_SERIES) * 20
+def three_digits(value: float) -> str:
+    """Return a number with three significant digits, and all its digits before the point: no powers of ten."""
+    return f"{value:.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
+def cycle_of_colours() -> Iterator[str]:
+    """Yield the colours of lines, again and again."""
+    return itertools.cycle(_SERIES)
+
+
+def _row(parity: Parity, label: str) -> ErrorRow:
+    return next(row for row in error_rows(parity) if row.label == label)

@@ -1,9 +1,24 @@
 """A report on made-up numbers that look like water: errors of a few per cent, dynamics that keeps its energy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from irrepnet.report import CheckRow, Dynamics, Parity, RadialDistribution, ReportData, render_report
+from irrepnet.report import (
+    CheckRow,
+    CommitteeSpread,
+    Dynamics,
+    Parity,
+    RadialDistribution,
+    ReportData,
+    StructureErrors,
+    TargetParity,
+    TorsionScan,
+    render_report,
+)
+
+WATER = np.array([[0.0, 0.0, 0.0], [0.96, 0.0, 0.0], [-0.24, 0.93, 0.0]])
 
 
 @pytest.fixture(scope="session")
@@ -21,7 +36,12 @@ def water_report() -> ReportData:
         rdfs=[_rdf("O-O", 2.75, 2.6), _rdf("O-H", 0.97, 25.0), _rdf("H-H", 1.55, 3.0)],
         dynamics=_dynamics(rng),
         checks=checks,
-        config={"model": {"cutoff": 4.0, "irreps_hidden": "16x0e+16x1o"}, "training": {"minutes": 8.0, "steps": None}},
+        edges_per_step=9000.0,
+        structures=[water_structure()],
+        config={
+            "model": {"cutoff": 4.0, "irreps_hidden": "16x0e+16x1o"},
+            "training": {"minutes": 8.0, "steps": None, "loss": {"energy": 1.0, "forces": 10.0}},
+        },
         versions={"irrepnet": "0.1.0", "torch": "2.13.0"},
         backend="fused: the op library is loaded",
         radial="radial: tables of 512 knots",
@@ -32,6 +52,37 @@ def water_report() -> ReportData:
 def water_html(water_report) -> str:
     """The report as a page, drawn once."""
     return render_report(water_report)
+
+
+@pytest.fixture(scope="session")
+def full_report(water_report) -> ReportData:
+    """With the parts that few runs have."""
+    rng = np.random.default_rng(1)
+    matrices = rng.standard_normal((20, 3, 3))
+    matrices += matrices.transpose(0, 2, 1)
+    spread = rng.uniform(0.01, 0.1, 200)
+    angles = np.arange(0, 361, 15.0)
+    return replace(
+        water_report,
+        targets=[
+            TargetParity(
+                "gap", "eV", np.arange(20.0), np.arange(20.0) + 0.1, sources=[f"q.npz frame {k}" for k in range(20)]
+            ),
+            TargetParity("alpha", "a0^3", matrices, 1.1 * matrices, "ij=ji"),
+        ],
+        torsions=[
+            TorsionScan("a.npz frame 0", (2, 0, 1, 5), ("H", "C", "C", "H"), angles, [np.cos(np.radians(3 * angles))])
+        ],
+        committee=CommitteeSpread(spread, 2 * spread, num_models=4),
+    )
+
+
+def water_structure(**changes) -> StructureErrors:
+    """A water molecule whose second hydrogen has an error of 50 meV/Å."""
+    forces = np.array([[0.0, 0.5, 0.0], [1.0, 0.0, 0.0], [-1.0, -0.5, 0.0]])
+    error = np.array([[0.0, 0.0, 0.0], [0.01, 0.0, 0.0], [0.03, 0.04, 0.0]])
+    fields = {"source": "/data/w.npz frame 7", "species": [8, 1, 1], "pos": WATER, "energy_error": -0.5}
+    return StructureErrors(**({**fields, "forces_ref": forces, "forces_pred": forces + error} | changes))
 
 
 def _row(step: int) -> dict[str, float | None]:
@@ -61,6 +112,9 @@ def _parity(rng: np.random.Generator) -> Parity:
         forces_ref=forces,
         forces_pred=forces + 0.045 * rng.standard_normal(forces.shape),
         species=species,
+        atom_counts=[192] * 10,
+        sources=[f"water.npz frame {k}" for k in range(10)],
+        groups=["cold"] * 5 + ["warm"] * 5,
     )
 
 

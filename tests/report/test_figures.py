@@ -9,12 +9,36 @@ from matplotlib.image import imread
 
 from irrepnet.report import Parity, ReportData, figures, overview_figure
 
+FIGURES = [
+    "learning", "parity", "force_error", "breakdown", "structures", "targets",
+    "rdf", "dynamics", "torsion", "committee", "overview",
+]  # fmt: skip
 
-@pytest.mark.parametrize("name", ["learning", "parity", "force_error", "rdf", "dynamics", "overview"])
-def test_every_figure_draws_something(name, water_report):
-    image = imread(io.BytesIO(figures.png_bytes(getattr(figures, f"{name}_figure")(water_report))))
-    assert image.shape[1] > 1000
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_draws_something(name, full_report):
+    image = imread(io.BytesIO(figures.png_bytes(getattr(figures, f"{name}_figure")(full_report))))
+    assert image.shape[1] > 750
     assert image[..., :3].std() > 0.05
+
+
+def test_learning_has_a_panel_for_each_quantity(full_report):
+    titles = [ax.get_title(loc="left") for ax in figures.learning_figure(full_report).axes]
+    assert titles == ["Forces", "Energy", "Loss", "Learning rate", "Weights of the loss", "Speed, validation included"]
+
+
+def test_breakdown_draws_only_what_the_frames_allow(water_report):
+    titles = [ax.get_title(loc="left") for ax in figures.breakdown_figure(water_report).axes]
+    assert titles == ["Force error by size of the force", "Energy errors of the frames", "Force error by group"]
+    bare = replace(water_report.parity, atom_counts=None, sources=(), groups=())
+    (ax,) = figures.breakdown_figure(replace(water_report, parity=bare)).axes
+    assert ax.get_xlabel() == "length of the reference force (eV/Å)"
+
+
+def test_labels_that_are_not_known_have_no_panel(water_report):
+    parity = replace(water_report.parity, energy_ref=np.full(10, np.nan))
+    (ax, *_) = figures.parity_figure(replace(water_report, parity=parity)).axes
+    assert ax.get_title(loc="left") == "Force components"
 
 
 def test_same_data_same_bytes(water_report):

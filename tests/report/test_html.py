@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from irrepnet.report import CheckRow, ReportData, render_report, write_report
+from irrepnet.report.structure_view import render_structure_view
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 LIMIT = 1_500_000  # bytes, so that a report can be mailed
@@ -35,7 +36,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in {"style", "script"}:
             self.words.append(data)
 
     @property
@@ -60,7 +61,7 @@ def test_page_is_well_formed(page):
 
 
 def test_page_needs_nothing_from_outside(page, water_html):
-    assert page.tags["img"] == 5
+    assert page.tags["img"] == 7
     inside = {f"#{anchor}" for anchor in page.ids}
     assert all(link.startswith("data:image/png;base64,") or link in inside for link in page.links)
     assert page.tags["script"] == page.tags["link"] == 0
@@ -123,6 +124,46 @@ def test_what_is_missing_is_said_with_its_reason():
         assert words in text
 
 
+def test_the_page_says_how_to_read_each_picture(full_report):
+    html = render_report(full_report)
+    page = Page(html)
+    assert page.tags["img"] == page.tags["figcaption"] == 10
+    assert all(len(words) > 60 for words in re.findall(r"<figcaption>(.*?)</figcaption>", html))
+    assert len(html.encode()) < LIMIT
+
+
+def test_new_parts_are_shown_with_their_numbers(full_report, no_pictures):
+    text = Page(render_report(full_report)).text
+    for words in (
+        "Speed of training 4.17 steps/s 37500 edges/s",
+        "Errors by group. group frames energy MAE (meV/atom)",
+        "q.npz frame 0 gap 0.1 eV 0.02",
+        "alpha 2e a0^3",
+        "Multiply their spread by 2.00",
+        "C0–C1 (dihedral H2–C0–C1–H5)",
+        "water.npz frame",
+    ):
+        assert words in text
+
+
+def test_the_view_is_linked_where_it_was_written(tmp_path, water_report, no_pictures, monkeypatch):
+    assert [file.name for file in write_report(tmp_path / "r.html", water_report)] == ["r.html", "r_3d.html"]
+    html = (tmp_path / "r.html").read_text()
+    assert '<a href="r_3d.html">' in html and "script-src" not in html
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    assert [file.name for file in write_report(tmp_path / "r.html", water_report)] == ["r.html"]
+    text = Page((tmp_path / "r.html").read_text()).text
+    assert "the view in three dimensions needs plotly" in text and "irrepnet[report]" in text
+    assert not (tmp_path / "r_3d.html").exists()  # that of other structures would mislead
+
+
+def test_dynamics_with_a_thermostat_is_told_and_has_no_drift(water_report, no_pictures):
+    warm = replace(water_report.dynamics, ensemble="nvt", target_temperature=300.0)
+    text = Page(render_report(replace(water_report, dynamics=warm))).text
+    assert "192 atoms, thermostat at 300 K, 1 ps." in text
+    assert "Energy drift" not in text
+
+
 def test_missing_stress_is_said(page):
     assert "no stress labels" in page.text
 
@@ -134,6 +175,7 @@ def test_everything_is_escaped(water_report, no_pictures):
             water_report,
             title=evil,
             summary=evil,
+            structures=[replace(water_report.structures[0], source=evil)],
             checks=[CheckRow(evil, 0.0, 1.0, evil, True)],
             config={evil: [evil]},
             versions={evil: evil},
@@ -145,6 +187,8 @@ def test_everything_is_escaped(water_report, no_pictures):
     page = Page(html)
     assert page.tags["script"] == page.tags["b"] == 0
     assert evil in page.text
+    view = Page(render_structure_view(evil, [replace(water_report.structures[0], source=evil)]))
+    assert view.tags["script"] == 3 and evil.rsplit("/", 1)[-1] in view.text
 
 
 def test_without_matplotlib_the_page_is_written_in_words(water_report, no_pictures):
@@ -154,6 +198,7 @@ def test_without_matplotlib_the_page_is_written_in_words(water_report, no_pictur
 
 
 def test_report_is_written_whole_or_not_at_all(tmp_path, water_report, no_pictures, monkeypatch):
+    water_report = replace(water_report, structures=())
     write_report(tmp_path / "report.html", water_report)
     before = (tmp_path / "report.html").read_bytes()
     assert before.decode() == render_report(water_report)

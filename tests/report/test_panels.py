@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from irrepnet.report import Dynamics, Parity, RadialDistribution, panels
+from irrepnet.report import Dynamics, Parity, RadialDistribution, learning_panels, panels
 
 
 @pytest.fixture
@@ -15,14 +15,14 @@ def text_of(ax):
 
 
 def test_every_axis_has_its_unit(ax, water_report):
-    panels.draw_learning_curve(ax, water_report.history, "forces", "meV/Å", "Forces")
+    learning_panels.draw_learning_curve(ax, water_report.history, "forces", "meV/Å", "Forces")
     assert ax.get_ylabel() == "error of a force component (meV/Å)"
     assert ax.get_yscale() == "log"
 
 
 def test_learning_curve_leaves_out_what_is_not_there(ax):
     history = [{"step": 0, "forces_rmse": None}, {"step": 5, "forces_rmse": 70.0}, {"step": 9, "forces_rmse": np.nan}]
-    panels.draw_learning_curve(ax, history, "forces", "meV/Å", "Forces")
+    learning_panels.draw_learning_curve(ax, history, "forces", "meV/Å", "Forces")
     (line,) = ax.get_lines()
     assert line.get_xydata().tolist() == [[5.0, 70.0]]
 
