@@ -20,11 +20,12 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
 .DELETE_ON_ERROR:
-.PHONY: help demo test cuda sanitize bench lint clean
+.PHONY: help demo test docs cuda sanitize bench lint clean
 
 help:
 	@echo "make demo   set up, train a water force field, run MD, write $(RUN)/report.html (about 12 minutes on 2 cores)"
 	echo "make test   set up, run all tests, doctests and tutorials (about 18 minutes on 2 cores)"
+	echo "make docs   set up, run the tutorials and build docs/_build/html (about 5 minutes on 2 cores)"
 	echo "make cuda   compile the CUDA kernels and check what is in them (needs nvcc, no GPU)"
 	echo "make sanitize  run the kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer (about 5 minutes)"
 	echo "make bench  set up, time kernels and a model against e3nn, write $(BENCH) (about 10 minutes on 2 cores)"
@@ -80,6 +81,12 @@ test: $(VENV)/.dev
 	$(PY) -m pytest -m graph -rs
 	echo "[test] done: all tests passed (environment in $(VENV), $$($(VENV)/bin/irrepnet doctor | grep ^backend | tr -s " "))"
 
+# Warnings are errors, and so is a tutorial that fails.
+docs: $(VENV)/.dev
+	@export OMP_NUM_THREADS=1
+	$(VENV)/bin/sphinx-build -W --keep-going -q -b html docs docs/_build/html
+	echo "[docs] done: docs/_build/html/index.html"
+
 # The library of the CUDA kernels, in build/cuda; `IRREPNET_CUDA=1 pip install --no-build-isolation .` installs it.
 cuda: $(VENV)/.dev
 	@nvcc="$${CUDA_HOME:+$$CUDA_HOME/bin/}nvcc"
@@ -131,5 +138,5 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/lint-imports
 
 clean:
-	@rm -rf $(VENV) build dist *.egg-info irrepnet/_ops*.so irrepnet/_build_info.json
+	@rm -rf $(VENV) build dist docs/_build docs/gallery *.egg-info irrepnet/_ops*.so irrepnet/_build_info.json
 	echo "removed $(VENV) and build leftovers"

@@ -1,4 +1,4 @@
-"""The command line: ``irrepnet train | eval | check-equivariance | doctor``."""
+"""The command line: ``irrepnet init | check-data | train | eval | predict | ...``; ``irrepnet --help`` lists all."""
 
 from irrepnet._lazy import lazy_face
 

@@ -21,15 +21,15 @@ def add_reading_option(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="overrides",
         help="how to read the data, as in the data section of a configuration: data.format, data.keys.forces, "
-        "data.units.energy, data.train_groups (the groups to take), ...",
+        "data.units.energy, data.train_groups or data.train_ids (the frames to take), ...",
     )
 
 
-def read_data(path: str, overrides: Sequence[str], *, command: str) -> list[Frame]:
-    """Read the frames of a file.
+def read_data(path: str, overrides: Sequence[str], *, command: str) -> Sequence[Frame]:
+    """Read the frames of a file, a folder or a data set.
 
     Args:
-        path: Of the file, or ``package:...``.
+        path: Of the file or folder, or ``set:...`` or ``package:...``.
         overrides: What ``--set`` was given.
         command: Its name, for the messages.
 

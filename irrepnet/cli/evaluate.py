@@ -17,14 +17,16 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "eval",
         help="errors of a model on a data file",
-        description="Predict every frame of DATA and compare with its energies, forces and stresses.",
+        description="Predict every frame of DATA and compare with its energies, forces, stresses or other targets.",
     )
     parser.add_argument("model", metavar="MODEL", help="model file, DIR/best.model")
-    parser.add_argument("data", metavar="DATA", help="npz or extxyz file, or package:water_xtb/heldout.npz")
+    parser.add_argument("data", metavar="DATA", help="data file or folder, set:NAME, or package:water_xtb/heldout.npz")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers to FILE")
     add_reading_option(parser)
     parser.add_argument(
-        "--labels", default="energy,forces", metavar="L", help="labels that every frame needs to have (energy,forces)"
+        "--labels",
+        metavar="L",
+        help="labels that every frame needs to have (of a force field energy,forces; of other models none)",
     )
     parser.add_argument("--batch-size", type=int, default=1, metavar="N", help="frames per call of the model (1)")
     parser.add_argument("--device", default="cpu", metavar="D", help="cpu, cuda, cuda:1, ... (cpu)")
@@ -34,11 +36,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
     from irrepnet.data.validation import validate_frames
-    from irrepnet.errors import ConfigError
+    from irrepnet.errors import ConfigError, DataError
     from irrepnet.models.checkpoint import load_model, write_atomic
+    from irrepnet.models.registry import kind_of
     from irrepnet.train.devices import usable_device
     from irrepnet.train.metrics import error_rows, evaluate, format_errors, refuse_not_finite
     from irrepnet.train.samples import label_graphs
+    from irrepnet.train.tasks import task_of
 
     if arguments.batch_size < 1:
         raise ConfigError(f"--batch-size needs a number above 0; found {arguments.batch_size}")
@@ -49,11 +53,18 @@ def run(arguments: argparse.Namespace) -> int:
             raise ConfigError(f"--json needs a file to write; found {found}; write for example --json errors.json")
     model: Any = load_model(arguments.model, usable_device(arguments.device))
     frames = read_data(arguments.data, arguments.overrides, command="eval")
-    for finding in validate_frames(frames, require=arguments.labels.split(","), known_species=model.atomic_numbers):
+    usual = "energy,forces" if kind_of(model) == "force_field" else ""
+    needed = [label for label in (usual if arguments.labels is None else arguments.labels).split(",") if label]
+    for finding in validate_frames(frames, require=needed, known_species=model.atomic_numbers):
         print(f"note: {finding}")
     evaluation = evaluate(model, label_graphs(frames, model.cutoff), batch_size=arguments.batch_size)
     assert evaluation is not None  # nothing interrupts it
     refuse_not_finite(evaluation)
+    if not evaluation.reference:
+        raise DataError(
+            f"{arguments.data}: needed labels of {', '.join(task_of(model).units)}; found none of them in any frame; "
+            "set data.keys.properties or data.keys.atom_properties"
+        )
     rows = error_rows(evaluation)
     print(f"{arguments.model} on {arguments.data}: {evaluation.num_frames} frames\n\n{format_errors(rows)}")
     print("\ncompared: " + ", ".join(f"{count} values of {label}" for label, count in evaluation.num_values.items()))

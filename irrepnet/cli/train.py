@@ -57,7 +57,9 @@ def run(arguments: argparse.Namespace) -> int:
     result = train(config, arguments.out, resume=arguments.resume)
     if result.signal is not None:
         return 128 + result.signal
+    if not result.is_main:  # of several ranks one does what follows
+        return 0
 
     from irrepnet.cli.after_training import finish
 
-    return finish(config, result)
+    return finish(result.config or config, result)

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from irrepnet.deploy.committee import Committee, CommitteePrediction
 from irrepnet.deploy.predictor import Predictor
 
 try:
@@ -19,20 +20,24 @@ except ImportError as error:
 
 __all__ = ["IrrepNetCalculator"]
 
+_SPREADS = ("energy_spread", "forces_spread", "stress_spread")
+
 
 class IrrepNetCalculator(Calculator):
     """Give ASE the energy, forces and stress of a force field.
 
     ``energy`` and ``free_energy`` (they are the same here) in eV, ``forces`` in eV/Å, and for periodic atoms ``stress``
-    in eV/Å^3, in Voigt's order xx, yy, zz, yz, xz, xy and with ASE's sign: dE/dstrain / V.
+    in eV/Å^3, in Voigt's order xx, yy, zz, yz, xz, xy and with ASE's sign: dE/dstrain / V. Of a committee these are
+    means, and ``results`` has ``energy_spread`` (eV), ``forces_spread`` (one per atom, eV/Å) and ``stress_spread`` too.
 
     Args:
-        model: A force field, or the path of a ``*.model`` file.
+        model: A force field, a :class:`~irrepnet.deploy.Committee` of some, or the path of a ``*.model`` or
+            ``*.committee`` file.
         device: Where it runs.
         skin: Å; more than 0 keeps the neighbour list between calls, see :class:`~irrepnet.deploy.Predictor`.
 
     Raises:
-        ConfigError: If the skin is negative.
+        ConfigError: If the skin is negative, or the model predicts no energy and forces.
         CheckpointError: If the file is not a sound model file.
 
     Example:
@@ -51,6 +56,8 @@ class IrrepNetCalculator(Calculator):
     ):
         super().__init__()
         self.predict = Predictor(model, device=device, skin=skin)
+        if isinstance(self.predict.model, Committee):
+            self.implemented_properties = [*self.implemented_properties, *_SPREADS]
 
     def calculate(
         self, atoms: Any = None, properties: Sequence[str] = ("energy",), system_changes: Sequence[str] = all_changes
@@ -63,3 +70,8 @@ class IrrepNetCalculator(Calculator):
         self.results = {"energy": energy, "free_energy": energy, "forces": prediction.forces.double().numpy(force=True)}
         if prediction.stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress[0].double().numpy(force=True))
+        if isinstance(prediction, CommitteePrediction):
+            self.results["energy_spread"] = float(prediction.energy_spread)
+            self.results["forces_spread"] = prediction.forces_spread.numpy(force=True)
+            if prediction.stress_spread is not None:
+                self.results["stress_spread"] = float(prediction.stress_spread)

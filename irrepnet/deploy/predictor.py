@@ -4,37 +4,52 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from irrepnet.data.frame import Frame
 from irrepnet.data.graph import Graph
 from irrepnet.data.neighborhood import build_graph
+from irrepnet.deploy.committee import Committee, CommitteePrediction
+from irrepnet.deploy.committee_file import load_model_or_committee
+from irrepnet.deploy.predict_frames import has_volume
 from irrepnet.errors import ConfigError
-from irrepnet.models.checkpoint import load_model
-from irrepnet.models.force_field import Prediction, edge_vectors
+from irrepnet.models.force_field import Prediction
 
 __all__ = ["Predictor"]
+
+
+class _Kept(NamedTuple):
+    """A neighbour list with a skin, and where the atoms were."""
+
+    frame: Frame
+    graph: Graph
+    shift: Tensor | float  # [E, 3] Å, edge_shift @ cell
 
 
 class Predictor:
     """Predict energy, forces and stress of one structure after another, as a simulation asks for them.
 
     The neighbour list is found anew at every call. With a skin it is found up to ``cutoff + skin`` and kept until an
-    atom has moved by half the skin, or species, cell or periods have changed; the predictions are the same.
+    atom has moved by half the skin, or species, cell or periods have changed; the predictions are the same. Arrays may
+    be of any real dtype, order and device; they are copied. Several threads may call one predictor.
 
     Args:
-        model: A force field, or the path of a ``*.model`` file. A force field is used itself, not a copy: it moves to
-            ``device`` and into evaluation mode. To go on training it, call ``model.train()`` or give a deepcopy.
+        model: A force field, a :class:`~irrepnet.deploy.Committee` of some, or the path of a ``*.model`` or
+            ``*.committee`` file. A model is used itself, not a copy: it moves to ``device`` and into evaluation mode.
+            To go on training it, call ``model.train()`` or give a deepcopy.
         device: Where it runs.
         skin: Å.
 
+    Attributes:
+        num_searches: How often neighbours were looked for.
+
     Raises:
-        ConfigError: If the skin is negative.
+        ConfigError: If the skin is negative, or the model predicts no energy and forces.
         CheckpointError: If the file is not a sound model file.
 
     Example:
@@ -49,16 +64,27 @@ class Predictor:
     ):
         if not 0 <= skin < np.inf:
             raise ConfigError(f"skin needs a length of 0 Å or more; found {skin}")
-        loaded: Any = model if isinstance(model, nn.Module) else load_model(model)
+        loaded: Any = model if isinstance(model, nn.Module) else load_model_or_committee(model)
+        if _targets(loaded):
+            raise ConfigError(
+                f"a Predictor needs a model of energy and forces; found {type(loaded).__name__} of "
+                f"{', '.join(_targets(loaded))}; use predict_frames"
+            )
         self.model = loaded.to(device).eval()
         self.device = torch.device(device)
         self.skin = skin
-        self.num_searches = 0  # how often neighbours were looked for
-        self._kept: tuple[Frame, Graph] | None = None
+        self.num_searches = 0
+        self._kept: _Kept | None = None
 
     def __call__(
-        self, species: ArrayLike, pos: ArrayLike, cell: ArrayLike | None = None, pbc: ArrayLike = False
-    ) -> Prediction:
+        self,
+        species: ArrayLike,
+        pos: ArrayLike,
+        cell: ArrayLike | None = None,
+        pbc: ArrayLike = False,
+        *,
+        compute_stress: bool = True,
+    ) -> Prediction | CommitteePrediction:
         """Return energy ``[1]`` eV, forces ``[N, 3]`` eV/Å and, for a periodic structure, stress ``[1, 3, 3]`` eV/Å^3.
 
         Args:
@@ -66,6 +92,10 @@ class Predictor:
             pos: Shape ``[N, 3]``, Å.
             cell: Lattice vectors as rows, shape ``[3, 3]``, Å; None for an open structure.
             pbc: One bool or three.
+            compute_stress: False saves a little time where nobody asks for it.
+
+        Returns:
+            Of a committee with ``energy_spread [1]``, ``forces_spread [N]`` and ``stress_spread [1]``.
 
         Raises:
             ShapeError: If shapes do not fit each other.
@@ -75,20 +105,37 @@ class Predictor:
         # Frame copies every array: callers change theirs in place.
         frame = Frame(species=species, pos=pos, cell=cell, pbc=pbc, source="structure")  # type: ignore[arg-type]
         graph = self._graph(frame)
-        has_stress = frame.cell is not None and bool(frame.pbc.any()) and np.linalg.det(frame.cell) != 0
-        return self.model(graph, compute_stress=has_stress)
+        return self.model(graph, compute_stress=compute_stress and has_volume(frame))
 
     def _graph(self, frame: Frame) -> Graph:
         if self.skin == 0:
-            self.num_searches += 1
-            return build_graph(frame, self.model.cutoff, dtype=torch.float64).to(self.device)
-        if self._kept is None or not _still_holds(self._kept[0], frame, self.skin / 2):
-            wide = build_graph(frame, self.model.cutoff + self.skin, dtype=torch.float64).to(self.device)
-            self.num_searches += 1
-            self._kept = frame, wide
-        graph = replace(self._kept[1], pos=torch.tensor(frame.pos, device=self.device))
-        near = edge_vectors(graph).square().sum(dim=1) < self.model.cutoff**2
-        return replace(graph, edge_index=graph.edge_index[:, near], edge_shift=graph.edge_shift[near])
+            return self._search(frame, self.model.cutoff)
+        kept = self._kept  # as it is now: another thread may exchange it for that of its own structure
+        if kept is None or not _still_holds(kept.frame, frame, self.skin / 2):
+            wide = self._search(frame, self.model.cutoff + self.skin)
+            shift = 0.0 if wide.cell is None else wide.edge_shift.to(wide.pos.dtype) @ wide.cell[0]
+            self._kept = kept = _Kept(frame, wide, shift)
+        pos = torch.from_numpy(frame.pos).to(self.device)
+        src, dst = kept.graph.edge_index
+        edge_vec = pos.index_select(0, dst) - pos.index_select(0, src) + kept.shift
+        near = (edge_vec.square().sum(dim=1) < self.model.cutoff**2).nonzero().flatten()
+        return replace(
+            kept.graph,
+            pos=pos,
+            edge_index=kept.graph.edge_index.index_select(1, near),
+            edge_shift=kept.graph.edge_shift.index_select(0, near),
+        )
+
+    def _search(self, frame: Frame, reach: float) -> Graph:
+        self.num_searches += 1
+        return build_graph(frame, reach, dtype=torch.float64).to(self.device)
+
+
+def _targets(model: Any) -> list[str]:
+    """Return the names of what a model predicts beside energy and forces."""
+    if isinstance(model, Committee):
+        return [target["name"] for target in model.targets]
+    return [target.name for target in getattr(getattr(model, "config", None), "targets", ())]
 
 
 def _still_holds(kept: Frame, frame: Frame, reach: float) -> bool:

@@ -53,7 +53,7 @@ def test_a_broken_model_fails_where_it_is_broken():
 
 def test_a_model_of_zeros_proves_nothing_and_fails():
     model = small_model()
-    torch.nn.init.zeros_(model.embedding)
+    torch.nn.init.zeros_(model.trunk.embedding)
     failed = [check.name for check in check_model(model, small_frame(), trials=1) if not check.passed]
     assert failed == ["smallest rms", "smallest rms"]
 

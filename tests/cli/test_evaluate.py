@@ -7,14 +7,14 @@ from train import toy
 from irrepnet.cli import main
 from irrepnet.models import load_model, save_model
 from irrepnet.train import train
-from irrepnet.train.model_from_data import model_from_data
+from irrepnet.train.model_from_data import model_from_data, training_set
 from irrepnet.train.splits import load_splits
 
 
 @pytest.fixture
 def model_file(tmp_path):
     config = toy.config(tmp_path)
-    model, _ = model_from_data(config, load_splits(config).train)
+    model = model_from_data(config, training_set(load_splits(config).train, toy.CUTOFF))
     save_model(model, tmp_path / "toy.model")
     return tmp_path / "toy.model"
 
@@ -121,7 +121,7 @@ def test_files_that_are_not_there_are_named(model_file, tmp_path, capsys):
 
 def test_predictions_that_are_not_finite_exit_3_and_write_nothing(model_file, tmp_path, capsys):
     model = load_model(model_file)
-    torch.nn.init.constant_(model.embedding, torch.nan)
+    torch.nn.init.constant_(model.trunk.embedding, torch.nan)
     save_model(model, model_file)
     assert evaluate(model_file, tmp_path / "frames.npz", "--json", str(tmp_path / "out.json")) == 3
     assert "frames.npz frame 0" in capsys.readouterr().err

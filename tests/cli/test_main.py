@@ -18,7 +18,15 @@ def run_python(*arguments):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["-h"], ["train", "--help"], ["eval", "-h"], ["check-equivariance", "-h"], ["doctor", "-h"]],
+    [
+        ["--help"],
+        ["-h"],
+        ["train", "--help"],
+        ["eval", "-h"],
+        ["check-equivariance", "-h"],
+        ["doctor", "-h"],
+        ["report", "-h"],
+    ],
 )
 def test_help_exits_0_and_imports_nothing_heavy(arguments):
     code = (
@@ -40,12 +48,40 @@ def test_help_takes_less_than_half_a_second():
     assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 0.5
 
 
+NEW = ("init", "download", "check-data", "convert-data", "info", "predict")
+
+
+def test_help_of_commands_for_data_and_models_imports_nothing_heavy():
+    code = (
+        "import sys\nfrom irrepnet.cli import main\n"
+        f"for name in {NEW!r}:\n"
+        "  try: main([name, '--help'])\n"
+        "  except SystemExit as end: print('exit', end.code)\n"
+        f"print('heavy', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    out = run_python("-c", code).stdout
+    assert out.count("exit 0") == len(NEW)
+    assert out.splitlines()[-1] == "heavy []"
+    for name in NEW:
+        assert f"usage: irrepnet {name} " in out
+
+
+def test_help_lists_commands_in_groups(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    lines = capsys.readouterr().out.splitlines()
+    places = [lines.index(f"{heading}:") for heading in ("begin", "train", "use a model", "this machine")]
+    assert places == sorted(places)
+    for name in NEW:
+        assert sum(line.startswith(f"  {name} ") for line in lines) == 1
+
+
 def test_help_lists_commands_and_exit_codes(capsys):
     with pytest.raises(SystemExit) as end:
         main(["--help"])
     assert end.value.code == 0
     text = capsys.readouterr().out
-    for word in ("train", "eval", "check-equivariance", "doctor", "143 (SIGTERM)"):
+    for word in ("train", "eval", "report", "check-equivariance", "doctor", "143 (SIGTERM)"):
         assert word in text
 
 

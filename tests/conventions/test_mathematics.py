@@ -204,6 +204,6 @@ def test_m18_second_moments(model):
     assert math_room.second_moment_factor(silu, "exact") == pytest.approx(1.676532, abs=1e-6)
     one = torch.ones(1, 1)
     assert nn.Activation("0e", [silu])(one).item() == pytest.approx(1.679177 * silu(one).item(), abs=1e-6)
-    gate_in = torch.zeros(1, model.layers[-1].gate.irreps_in.dim)
+    gate_in = torch.zeros(1, model.trunk.layers[-1].gate.irreps_in.dim)
     gate_in[0, 0] = 1.0
-    assert model.layers[-1].gate(gate_in)[0, 0].item() == pytest.approx(1.676532 * silu(one).item(), abs=1e-6)
+    assert model.trunk.layers[-1].gate(gate_in)[0, 0].item() == pytest.approx(1.676532 * silu(one).item(), abs=1e-6)

@@ -77,6 +77,7 @@ def test_e3_errors_are_builtin_types_too():
         "BackendError": RuntimeError,
         "CheckpointError": RuntimeError,
         "NonFiniteError": ArithmeticError,
+        "RankError": RuntimeError,
     }
     assert set(builtin) == {name for name in errors.__all__ if name.endswith("Error")}
     assert all(issubclass(getattr(errors, name), kind) for name, kind in builtin.items())
@@ -132,6 +133,7 @@ def test_e8_exit_codes(monkeypatch, tmp_path, model, capsys):
     assert main(["doctor"]) == 0
     assert ends_with(errors.DataError("bad")) == 2
     assert ends_with(errors.NonFiniteError("nan")) == 3
+    assert ends_with(errors.RankError("rank 1 is lost")) == 4
     assert ends_with(KeyboardInterrupt()) == 130
 
     models.save_model(model, tmp_path / "a.model")

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
-from models.toys import FRAMES, graph_of, toy_frame, toy_model
+from ase.calculators.fd import calculate_numerical_stress
+from ase.filters import FrechetCellFilter
+from ase.optimize import BFGS
+from models.toys import FRAMES, SMALL, graph_of, toy_frame, toy_model
 
-from irrepnet.deploy import IrrepNetCalculator
+from irrepnet.deploy import Committee, IrrepNetCalculator
 from irrepnet.models import save_model
 
 
@@ -101,3 +104,62 @@ def test_without_ase(monkeypatch):
     monkeypatch.delitem(sys.modules, "irrepnet.deploy.ase_calculator")
     with pytest.raises(ImportError, match=r"needs ase; found it not installed; pip install 'irrepnet\[md\]'"):
         importlib.import_module("irrepnet.deploy.ase_calculator")
+
+
+@pytest.mark.parametrize("frame", [toy_frame(), toy_frame(2, SMALL)], ids=["skewed", "small cell"])
+def test_stress_is_that_of_ase_by_finite_differences(frame):
+    atoms = atoms_of(frame)
+    numerical = calculate_numerical_stress(atoms, eps=1e-5)
+    assert atoms.get_stress() == pytest.approx(numerical, abs=1e-7)
+    assert np.abs(numerical).max() > 1e-3
+
+
+def crystal():
+    """Two atoms in a small cell, a little strained."""
+    atoms = Atoms("OH", scaled_positions=[[0, 0, 0], [0.48, 0.53, 0.5]], cell=np.diag([2.1, 2.0, 2.2]), pbc=True)
+    atoms.calc = IrrepNetCalculator(toy_model(3, energy_scale=0.1, repulsion="zbl"))
+    return atoms
+
+
+def test_a_crystal_relaxes():
+    atoms = crystal()
+    before = atoms.get_potential_energy()
+    assert np.abs(atoms.get_stress()).max() > 0.01
+    with BFGS(FrechetCellFilter(atoms), logfile=None) as relaxation:
+        assert relaxation.run(fmax=1e-3, steps=200)
+    assert atoms.get_potential_energy() < before - 1e-3
+    assert np.abs(atoms.get_forces()).max() < 1e-3
+    assert np.abs(atoms.get_stress()).max() * atoms.get_volume() < 1e-2
+    # A minimum: every small strain costs energy.
+    lowest = atoms.get_potential_energy()
+    cell = atoms.cell.array
+    for axis in range(3):
+        for strain in (-0.01, 0.01):
+            strained = atoms.copy()
+            strained.calc = atoms.calc
+            strained.set_cell(cell * (1 + strain * np.eye(3)[axis]), scale_atoms=True)
+            assert strained.get_potential_energy() > lowest
+
+
+class TestCommittee:
+    def test_means_and_spreads(self):
+        committee = Committee([toy_model(seed) for seed in range(3)])
+        frame = toy_frame()
+        atoms = Atoms(numbers=frame.species, positions=frame.pos, cell=frame.cell, pbc=True)
+        atoms.calc = IrrepNetCalculator(committee)
+        expected = committee(graph_of(frame), compute_stress=True)
+        assert atoms.get_potential_energy() == pytest.approx(expected.energy.item(), abs=1e-9)
+        assert atoms.get_forces() == pytest.approx(expected.forces.numpy(), abs=1e-12)
+        assert atoms.get_stress(voigt=False) == pytest.approx(expected.stress[0].numpy(), abs=1e-12)
+        assert atoms.calc.results["energy_spread"] == pytest.approx(expected.energy_spread.item(), abs=1e-9)
+        assert atoms.calc.results["forces_spread"] == pytest.approx(expected.forces_spread.numpy(), abs=1e-12)
+        assert atoms.calc.get_property("stress_spread", atoms) == pytest.approx(expected.stress_spread.item())
+        atoms.positions[0, 0] += 0.1
+        assert not np.allclose(atoms.calc.get_property("forces_spread", atoms), expected.forces_spread.numpy())
+
+    def test_one_model_has_no_spread(self):
+        atoms = atoms_of(toy_frame())
+        atoms.get_potential_energy()
+        assert "energy_spread" not in atoms.calc.results
+        with pytest.raises(PropertyNotImplementedError):
+            atoms.calc.get_property("energy_spread", atoms)

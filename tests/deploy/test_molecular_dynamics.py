@@ -130,7 +130,7 @@ class TestGuard:
     def test_nan(self, tmp_path):
         model = gentle_model()
         with torch.no_grad():
-            model.embedding[1] = torch.nan
+            model.trunk.embedding[1] = torch.nan
         file = tmp_path / "stopped.extxyz"
         with pytest.raises(NonFiniteError, match=r"found nan eV/Å on atom . .* and the energy nan eV at step 0"):
             run_nve(model, toy_frame(4, pbc=False), **SETTINGS, steps=5, guard=Guard(file=file))
@@ -141,10 +141,10 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
-            ({"timestep": 0.0}, "timestep > 0 fs.*; found 0.0, 300.0 and 100.0"),
+            ({"timestep": 0.0}, "timestep > 0 fs.*; found 0.0 and 300.0"),
             ({"timestep": float("nan")}, "timestep > 0 fs"),
             ({"temperature": -1.0}, "temperature >= 0 K"),
-            ({"guard": Guard(0.0)}, "max_force > 0 eV/Å"),
+            ({"guard": Guard(0.0)}, "max_force > 0 eV/Å.*; found 0.0 and inf"),
             ({"steps": -1}, "needs steps >= 0; found -1"),
         ],
     )

@@ -50,6 +50,76 @@ def test_positions_that_require_a_gradient():
     assert close(ask(Predictor(toy_model()), frame, pos=pos), ask(Predictor(toy_model()), frame))
 
 
+class TestArrays:
+    """What a simulation programme may hand over: anything with the right numbers gives the right answer."""
+
+    @pytest.mark.parametrize("skin", [0.0, 0.7])
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            lambda f: {"species": f.species.astype(np.int32), "pbc": np.array([1, 1, 1], dtype=np.int8)},
+            lambda f: {"species": f.species.astype(np.uint8), "pbc": True},
+            lambda f: {"species": f.species.tolist(), "pos": f.pos.tolist(), "cell": f.cell.tolist()},
+            lambda f: {"species": torch.tensor(f.species, dtype=torch.int32), "pos": torch.tensor(f.pos)},
+            lambda f: {"pos": np.asfortranarray(f.pos), "cell": np.asfortranarray(f.cell)},
+            lambda f: {"pos": np.repeat(f.pos, 2, axis=0)[::2], "species": np.repeat(f.species, 3)[::3]},
+            lambda f: {"pos": f.pos[::-1].copy()[::-1], "species": f.species[::-1].copy()[::-1]},
+            lambda f: {"pos": torch.tensor(f.pos.T.copy()).T, "cell": torch.tensor(f.cell.T.copy()).mT},
+            lambda f: {"pos": f.pos.astype(">f8"), "species": f.species.astype(">i8")},
+            lambda f: {"pos": f.pos.astype(np.longdouble)},
+        ],
+    )
+    def test_layout_and_dtype_do_not_matter(self, changes, skin):
+        frame = FRAMES["periodic"]
+        expected = toy_model()(graph_of(frame), compute_stress=True)
+        assert close(ask(Predictor(toy_model(), skin=skin), frame, **changes(frame)), expected)
+
+    def test_positions_in_float32_are_taken_as_they_are(self):
+        frame = FRAMES["periodic"]
+        rounded = frame.pos.astype(np.float32)
+        predict = Predictor(toy_model())
+        assert close(ask(predict, frame, pos=rounded), ask(predict, frame, pos=rounded.astype(np.float64)))
+
+    def test_arrays_are_not_written_to(self):
+        frame = FRAMES["periodic"]
+        arrays = [frame.species.copy(), frame.pos + 7.0, frame.cell.copy(), frame.pbc.copy()]
+        kept = [array.copy() for array in arrays]
+        for array in arrays:
+            array.flags.writeable = False
+        for skin in (0.0, 0.7):
+            Predictor(toy_model(), skin=skin)(*arrays)
+        assert all(np.array_equal(a, b) for a, b in zip(arrays, kept, strict=True))
+
+    @pytest.mark.parametrize(
+        ("changes", "error", "message"),
+        [
+            ({"species": np.array([8.0, 1, 1, 8, 1, 1])}, DataError, r"species needs integers .*; found dtype float64"),
+            ({"species": ["O", "H", "H", "O", "H", "H"]}, DataError, "species needs numbers; found"),
+            ({"species": np.array([8, 1, 1, 8, 1, 300])}, DataError, "found atomic number 300 at atom 5"),
+            ({"species": np.array([8, 1, 1, 8, 1, -1])}, DataError, "found atomic number -1 at atom 5"),
+            ({"species": np.full(6, 2**63 + 5, dtype=np.uint64)}, DataError, "knows the elements H, O; found"),
+            ({"pos": np.full((6, 3), None)}, DataError, "pos needs numbers; found"),
+            ({"pos": np.zeros((6, 2))}, ShapeError, r"pos needs shape \[6, 3\]; found \[6, 2\]"),
+            ({"pos": torch.zeros(6, 3, device="meta")}, DataError, "pos needs numbers; found"),
+            ({"cell": np.eye(3)[:2]}, ShapeError, r"cell needs shape \[3, 3\]; found \[2, 3\]"),
+        ],
+    )
+    def test_what_cannot_be_used_is_named(self, changes, error, message):
+        with pytest.raises(error, match=message):
+            ask(Predictor(toy_model()), FRAMES["periodic"], **changes)
+
+    def test_a_graph_on_another_device(self):
+        graph = graph_of(FRAMES["periodic"])
+        with pytest.raises(DataError, match=r"must be on cpu; found it on meta; use graph\.to\(device\)"):
+            toy_model()(graph.to("meta"))
+
+
+def test_stress_can_be_left_out():
+    found = ask(Predictor(toy_model()), FRAMES["periodic"], compute_stress=False)
+    assert found.stress is None
+    assert close(found[:2], ask(Predictor(toy_model()), FRAMES["periodic"])[:2])
+
+
 class TestSkin:
     def test_list_is_kept_while_atoms_move_little(self):
         kept, fresh = Predictor(toy_model(), skin=0.8), Predictor(toy_model())
