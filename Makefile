@@ -138,5 +138,5 @@ lint: $(VENV)/.dev
 	$(VENV)/bin/lint-imports
 
 clean:
-	@rm -rf $(VENV) build dist docs/_build docs/gallery *.egg-info irrepnet/_ops*.so irrepnet/_build_info.json
+	@rm -rf $(VENV) build dist docs/_build docs/gallery docs/generated *.egg-info irrepnet/_ops*.so irrepnet/_build_info.json
 	echo "removed $(VENV) and build leftovers"

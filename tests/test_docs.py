@@ -26,7 +26,7 @@ SECTIONS = "model|data|training|md|report"
 KEYS = set(re.findall(rf"^  ((?:{SECTIONS})\.[\w.\[\]]+) =", describe_config(), re.MULTILINE))
 KEYS |= {f"model.targets[].{key}" for target in (DipoleTarget, SecondMomentTarget) for key in target.model_fields}
 
-SMALL_RUN = ["training.steps=2", "training.validate_every_steps=2", "md.steps=2"]
+SMALL_RUN = ["training.steps=2", "training.minutes=null", "training.validate_every_steps=2", "md.steps=2"]
 SMALL_MODEL = ["model.irreps_hidden=4x0e+4x1o", "model.num_layers=1", "model.lmax=1"]
 EV = Units(energy="eV", length="angstrom")
 FEWER = {"--members": "2", "--sizes": "2", "--seeds": "1"}
@@ -122,6 +122,17 @@ def test_every_room_has_a_page_and_every_page_is_listed():
     assert gallery == {path.name for path in listed if path.parent.name == "gallery"}
 
 
+def test_pages_made_from_the_package_hold_everything(monkeypatch):
+    pytest.importorskip("jupytext")
+    monkeypatch.syspath_prepend(DOCS)
+    import from_package
+
+    page = from_package.configuration_page()
+    assert all(f"| `{key}` |" in page for key in KEYS if ".targets[]" not in key)
+    assert all(f"## irrepnet {command}" in from_package.command_line_page() for command in ("train", "study", "doctor"))
+    assert all(f"`set:{data_set}" in from_package.data_sets_listing() for data_set in irrepnet.data.SETS)
+
+
 def small_data():
     """Write what the pages take as the reader's own files, and a few atoms in the place of the water that ships."""
     pytest.importorskip("ase")
@@ -163,7 +174,7 @@ def small(text):
     return re.sub(r"package:water_xtb/(train|heldout).npz", "water_small.npz", text)
 
 
-def shortened(command):
+def shortened(command, with_report):
     """Return a command with a small model, a small budget and few frames, where it trains."""
     command = [FEWER.get(before, small(word)) for before, word in zip([None, *command], command, strict=False)]
     if command[0] in ("train", "study", "committee"):
@@ -171,7 +182,8 @@ def shortened(command):
         changes = [*SMALL_RUN, *([] if "start_from:" in _active(text) else SMALL_MODEL)]
         if "package:water_xtb" in text:
             changes += ["data.train=water_small.npz", "data.valid=water_small.npz"]
-        changes += ["training.minutes=null"]
+        if not with_report:
+            changes += ["md.enabled=false", "report.enabled=false"]
         command += [part for change in changes for part in ("--set", change)]
     return [*command, "--trials", "2"] if command[0] == "check-equivariance" else command
 
@@ -180,17 +192,20 @@ def _active(text):
     return "\n".join(line.partition("#")[0] for line in text.splitlines())
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if "<!-- run -->" in page.read_text(encoding="utf-8")], ids=name)
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if "<!-- run -->" in page.read_text(encoding="utf-8")], ids=name
+)
 def test_what_the_page_shows_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     small_data()
     names = {}
-    for mark, language, text in BLOCK.findall(page.read_text(encoding="utf-8")):
+    whole = page.read_text(encoding="utf-8")
+    for mark, language, text in BLOCK.findall(whole):
         if mark and language == "bash":
             assert commands(text)
             for command in commands(text):
-                code = main(shortened(command))
+                code = main(shortened(command, with_report="irrepnet report" in whole))
                 assert code == 0, f"irrepnet {shlex.join(command)}\n" + "".join(capsys.readouterr())[-2000:]
         elif mark:
             assert language == "python"

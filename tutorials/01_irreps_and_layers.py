@@ -2,10 +2,12 @@
 # # Irreps and layers
 #
 # What you will know: what a line like `16x0e + 8x1o` says, why parity matters, how to compose a layer for atoms whose
-# output turns with its input, and how to check that it does.
+# output turns with its input, and how to check that it does. (The figure needs matplotlib: `pip install
+# "irrepnet[report]"`.)
 
 # %%
 import torch
+from matplotlib import pyplot as plt
 from torch.nn.functional import silu
 
 from irrepnet import nn, o3
@@ -35,6 +37,11 @@ R = o3.rand_matrix()
 D = irreps.D_from_matrix(R)  # [60, 60]
 assert torch.allclose(D[16:19, 16:19], R, atol=1e-6)
 assert torch.allclose(D[:16, :16], torch.eye(16), atol=1e-6)
+
+figure, ax = plt.subplots(figsize=(5, 4.4), layout="constrained")
+image = ax.imshow(D, cmap="RdBu", vmin=-1, vmax=1)
+ax.set(title="a rotation of 16x0e + 8x1o + 4x2e", xlabel="column", ylabel="row")
+colour_bar = figure.colorbar(image, label="entry of D")
 
 # %% [markdown]
 # ## Products, and why parity is kept

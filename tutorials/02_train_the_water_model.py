@@ -3,7 +3,8 @@
 #
 # What you will know: how a configuration becomes a trained model, how to read its errors, how to put it to work.
 # From the command line it is `irrepnet train tutorials/water.yaml --out runs/water`. Here it is done in Python and cut
-# to a few steps, so that it takes seconds; set `STEPS = 3000` for a model that is worth something.
+# to a few steps, so that it takes seconds; set `STEPS = 3000` for a model that is worth something. (The figures need
+# matplotlib: `pip install "irrepnet[report]"`.)
 
 # %%
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from matplotlib import pyplot as plt
 
 from irrepnet.data import read_frames
 from irrepnet.deploy import Predictor, run_nve
@@ -19,7 +21,11 @@ from irrepnet.testing import equivariance_error
 from irrepnet.train import error_rows, evaluate, format_errors, label_graphs, load_config, train
 
 STEPS = 6
-HERE = Path(__file__).parent if "__file__" in globals() else Path("tutorials")
+HERE = next(
+    folder
+    for folder in (Path(__file__).parent if "__file__" in globals() else Path(), Path("tutorials"))
+    if (folder / "water.yaml").exists()
+)  # as a script, in a notebook beside it, in a notebook above
 OUT = Path(tempfile.mkdtemp()) / "water"
 
 # %% [markdown]
@@ -68,6 +74,13 @@ evaluation = evaluate(model, label_graphs(result.splits.test, model.cutoff))
 print(format_errors(error_rows(evaluation)))
 assert np.isfinite(evaluation.metrics["forces_rmse"])
 
+reference, predicted = (np.asarray(values["forces"]).ravel() for values in (evaluation.reference, evaluation.predicted))
+figure, ax = plt.subplots(figsize=(4.6, 4.2), layout="constrained")
+bins = ax.hist2d(reference, predicted, bins=120, range=[(-4, 4), (-4, 4)], cmin=1, cmap="viridis_r")
+ax.plot([-4, 4], [-4, 4], color="0.5", linewidth=1)
+ax.set(title=f"forces after {STEPS} steps", xlabel="reference, eV/Å", ylabel="predicted, eV/Å", aspect="equal")
+colour_bar = figure.colorbar(bins[3], label="components")
+
 # %% [markdown]
 # ## Put to work
 #
@@ -98,3 +111,15 @@ print(
     f"{1000 * np.ptp(trajectory.potential_energy) / len(trajectory.species):.5f} meV/atom"
 )
 assert drift < 1e-3
+
+# %% [markdown]
+# What kinetic energy gains, potential energy loses:
+
+# %%
+atoms = len(trajectory.species)
+figure, ax = plt.subplots(figsize=(6, 3), layout="constrained")
+for name in ("potential_energy", "total_energy"):
+    energy = getattr(trajectory, name)
+    ax.plot(trajectory.time, 1000 * (energy - energy[0]) / atoms, marker="o", label=name.replace("_", " "))
+ax.set(xlabel="time, fs", ylabel="change, meV/atom")
+legend = ax.legend()

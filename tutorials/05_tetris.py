@@ -6,10 +6,12 @@
 #
 # There are eight shapes of four cubes. Two of them are mirror images of each other: no rotation takes one into the
 # other. The network sees every shape once, in one orientation; then it is asked about 500 random orientations of each.
-# The task is that of Thomas et al. 2018, Tensor Field Networks, arXiv:1802.08219, section 5.1.
+# The task is that of Thomas et al. 2018, Tensor Field Networks, arXiv:1802.08219, section 5.1. (The figure needs
+# matplotlib: `pip install "irrepnet[report]"`.)
 
 # %%
 import torch
+from matplotlib import pyplot as plt
 from torch.nn.functional import cross_entropy, silu
 
 from irrepnet import nn, o3
@@ -30,6 +32,16 @@ RIGHT, LEFT = 0, 1
 
 shapes = torch.tensor(list(SHAPES.values()), dtype=torch.float32)  # [8, 4, 3]
 labels = torch.arange(len(SHAPES))
+
+figure, axes = plt.subplots(2, 4, subplot_kw={"projection": "3d"}, figsize=(9, 4.8), layout="constrained")
+for ax, (name, cubes) in zip(axes.flat, SHAPES.items(), strict=True):
+    filled = torch.zeros(4, 4, 4, dtype=torch.bool)
+    for x, y, z in cubes:
+        filled[x, y - min(y for _, y, _ in cubes), z] = True
+    faces = ax.voxels(filled, facecolors="tab:orange" if "chiral" in name else "tab:blue", edgecolor="0.2")
+    ax.set(title=name, aspect="equal")
+    ax.view_init(elev=25, azim=40)
+    ax.set_axis_off()
 
 # %% [markdown]
 # ## A network that can see handedness

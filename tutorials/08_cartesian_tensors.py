@@ -2,10 +2,12 @@
 # # Cartesian tensors
 #
 # What you will know: which irreps a polarizability, an inertia tensor or an elasticity tensor holds, how to go there
-# and back, what the parts say, and how to fit a tensor whose symmetries hold exactly.
+# and back, what the parts say, and how to fit a tensor whose symmetries hold exactly. (The figure needs matplotlib:
+# `pip install "irrepnet[report]"`.)
 
 # %%
 import torch
+from matplotlib import pyplot as plt
 
 from irrepnet import io, o3
 
@@ -137,23 +139,11 @@ assert torch.allclose(stiffness[0], torch.tensor(C11))
 assert torch.allclose(stiffness[45], torch.tensor((C11 + C12 + 2 * C44) / 2))
 assert torch.allclose(stiffness[:-1], stiffness[:-1].roll(90))  # a quarter turn changes nothing
 
-try:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-except ModuleNotFoundError:
-    print("no figure: matplotlib is not installed")
-else:
-    figure, axis = plt.subplots(subplot_kw={"projection": "polar"}, figsize=(5, 5))
-    axis.plot(angle, stiffness, label="copper, (001) plane")
-    axis.plot(angle, (bulk + 4 * rigidity / 3).expand(361), "--", label="polycrystal")
-    axis.set_ylim(0, 240)
-    axis.set_title("Longitudinal stiffness, GPa")
-    axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
-    figure.tight_layout()
-    figure.savefig("stiffness.png", dpi=120)
-    print("wrote stiffness.png")
+figure, axis = plt.subplots(subplot_kw={"projection": "polar"}, figsize=(5, 5), layout="constrained")
+axis.plot(angle, stiffness, label="copper, (001) plane")
+axis.plot(angle, (bulk + 4 * rigidity / 3).expand(361), "--", label="polycrystal")
+axis.set(ylim=(0, 240), title="Longitudinal stiffness, GPa")
+legend = axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.08), ncols=2)
 
 # %% [markdown]
 # ## Fit a tensor that has its symmetries

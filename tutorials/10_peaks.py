@@ -2,13 +2,15 @@
 # # From points to signals and back
 #
 # What you will know: how the neighbours of an atom become one feature, a signal on the sphere; how exactly it holds
-# them; how to read points off a signal by its peaks, and which degree that takes.
+# them; how to read points off a signal by its peaks, and which degree that takes. (The pictures need matplotlib and
+# plotly: `pip install "irrepnet[report]"`.)
 
 # %%
 import tempfile
 from pathlib import Path
 
 import torch
+from matplotlib import pyplot as plt
 
 from irrepnet import o3
 from irrepnet.io import SphericalTensor, draw_signals, find_peaks
@@ -122,6 +124,22 @@ print(lowest)
 assert lowest == {"tetrahedron": 3, "octahedron": 4, "cube": 4, "icosahedron": 6}
 
 # %% [markdown]
+# The smallest signals whose peaks are the corners, as surfaces: how far they are from the centre is their value.
+
+# %%
+polar, turn = torch.meshgrid(torch.linspace(0, torch.pi, 60), torch.linspace(0, 2 * torch.pi, 120), indexing="ij")
+unit = torch.stack([polar.sin() * turn.cos(), polar.sin() * turn.sin(), polar.cos()], dim=-1)  # [60, 120, 3]
+figure, axes = plt.subplots(1, 4, subplot_kw={"projection": "3d"}, figsize=(11, 3.2), layout="constrained")
+for ax, (name, corners) in zip(axes, polyhedra.items(), strict=True):
+    sphere = SphericalTensor(lowest[name], 1, -1)
+    value = sphere.signal_xyz(sphere.with_peaks_at(corners), unit)
+    x, y, z = (value.clamp(min=0)[..., None] * unit).unbind(-1)
+    colours = plt.cm.viridis((value / value.max()).clamp(min=0).numpy())
+    surface = ax.plot_surface(x.numpy(), y.numpy(), z.numpy(), facecolors=colours, rstride=1, cstride=1, shade=True)
+    ax.set(title=f"{name}, degree {lowest[name]}", aspect="equal")
+    ax.set_axis_off()
+
+# %% [markdown]
 # Points at unequal distances or angles pull at each other's peaks: the value at a point is exact, but the top may lie
 # beside it. A higher degree makes peaks narrower, and brings the top to the point.
 
@@ -161,10 +179,9 @@ print(len(pos), "peaks:", torch.bincount(batch, minlength=10).tolist())
 assert torch.allclose(sphere.signal_xyz(slope[0], pos[0].detach()), (slope[0] ** 2).sum())  # it is Y at the peak
 
 # %% [markdown]
-# ## A picture
+# ## A picture to turn
 #
-# `plotly_surface` returns surfaces whose distance from the centre is the value; `draw_signals` draws them with lines to
-# the peaks.
+# `plotly_surface` returns such surfaces to turn with the mouse; `draw_signals` draws them with lines to the peaks.
 
 # %%
 signal = sphere.with_peaks_at(polyhedra["octahedron"])
