@@ -17,6 +17,7 @@ __getattr__, __dir__, __all__ = lazy_face(
         "atomic_number": "elements",
         "average_num_neighbors": "statistics",
         "build_graph": "neighborhood",
+        "check_frames": "validation",
         "duplicated_frames": "validation",
         "find_leaks": "leaks",
         "find_oddities": "validation",

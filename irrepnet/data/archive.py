@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
+import io
 import lzma
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from irrepnet.errors import DataError
 
 __all__ = ["read_members"]
 
+_HEADERS = 2**20  # bytes before a member; a name takes 512
+_PIECE = 2**16
+_OPENERS: dict[bytes, Callable[..., Any]] = {b"BZh": bz2.open, b"\x1f\x8b": gzip.open, b"\xfd7zXZ\0": lzma.open}
 _MEMBER = 2**30  # bytes, 1 GiB
 _TOTAL = 2**34  # 16 GiB
 
@@ -29,7 +36,7 @@ def read_members(
         archive: The file.
         wanted: Whether a member of this name is wanted.
         most_of_member: Size of a member, bytes.
-        most_in_all: Size of all members together, also those not wanted, bytes.
+        most_in_all: Size of all members together, also those not wanted, bytes; of a tar file with its headers.
 
     Raises:
         DataError: If it is no archive, damaged, or holds one of these.
@@ -46,7 +53,7 @@ def read_members(
     reader = _zip_members if zipfile.is_zipfile(archive) else _tar_members
     total = 0
     try:
-        for name, size, read in reader(archive):
+        for name, size, read in reader(archive, most_in_all):
             _check_name(archive, name)
             total += size
             if size > most_of_member or total > most_in_all:
@@ -67,19 +74,63 @@ def read_members(
 _Member = tuple[str, int, Callable[[int], bytes]]
 
 
-def _tar_members(archive: Path) -> Iterator[_Member]:
-    with tarfile.open(archive, mode="r|*") as tar:  # a stream: read once, from front to end
-        for member in tar:
-            if member.isdir():
-                continue
-            stream = tar.extractfile(member) if member.isfile() else None
-            if stream is None:
-                kind = "link" if member.islnk() or member.issym() else "device"
-                raise DataError(f"{archive}: needed files and folders only; found the {kind} {member.name!r}")
-            yield member.name, member.size, stream.read
+class _Counted(io.RawIOBase):
+    """What a file unfolds into, up to a place that is moved on as members are found."""
+
+    def __init__(self, stream: Any, archive: Path, most: int) -> None:
+        self._stream, self._archive, self._most = stream, archive, most + _HEADERS
+        self._place, self._allowed = 0, _HEADERS
+
+    def allow(self, place: int) -> None:
+        """Let the next header begin at a place."""
+        self._allowed = min(place + _HEADERS, self._most)
+
+    def read(self, size: int = -1) -> bytes:
+        """Return some bytes."""
+        piece: bytes = self._stream.read(min(size, _PIECE) if size >= 0 else _PIECE)
+        self._place += len(piece)
+        if self._place > self._allowed:
+            raise DataError(
+                f"{self._archive}: needed the next file within {self._allowed} bytes; found none; it is not unpacked"
+            )
+        return piece
 
 
-def _zip_members(archive: Path) -> Iterator[_Member]:
+class _Header(tarfile.TarInfo):
+    """A header of a tar file; only the block of zeros that ends the file may be none."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:  # else tarfile would take what is cut or damaged for the end
+            raise tarfile.ReadError(f"{error} where a file or the end should be") from error
+
+
+def _tar_members(archive: Path, most: int) -> Iterator[_Member]:
+    with archive.open("rb") as raw:
+        start = raw.read(8)
+    opener: Any = next((opener for magic, opener in _OPENERS.items() if start.startswith(magic)), open)
+    with opener(archive, "rb") as unfolded:
+        counted = _Counted(unfolded, archive, most)
+        # A stream: read once, from front to end.
+        with tarfile.open(fileobj=counted, mode="r|", tarinfo=_Header) as tar:
+            for member in tar:
+                counted.allow(member.offset_data + member.size)
+                if member.isdir():
+                    continue
+                stream = tar.extractfile(member) if member.isfile() else None
+                if stream is None:
+                    kind = "link" if member.islnk() or member.issym() else "device"
+                    raise DataError(f"{archive}: needed files and folders only; found the {kind} {member.name!r}")
+                yield member.name, member.size, stream.read
+        while counted.read(_PIECE):  # to the checksum of a gzip file
+            pass
+
+
+def _zip_members(archive: Path, most: int) -> Iterator[_Member]:
     with zipfile.ZipFile(archive) as opened:
         for member in opened.infolist():
             if member.is_dir():

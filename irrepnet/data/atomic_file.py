@@ -1,4 +1,4 @@
-"""Large files that are whole or not there: written beside their place and renamed when they are done."""
+"""Files that are whole or not there: written beside their place and renamed when they are done."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise DataError(f"{path}: needed the name of a file; found something else there; give another name")
     _remove_leftovers(target)
     mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
-    beside = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
-    descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
+    beside, descriptor = _new_file(target, mode)
     try:
         try:
-            with contextlib.suppress(OSError):  # held while alive: tells a writer at work from a dead one
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield beside
+            if mode is not None:
+                with contextlib.suppress(OSError):  # a mount without permissions has no others to give
+                    os.fchmod(descriptor, mode)
             os.fsync(descriptor)
             os.replace(beside, target)
         finally:
@@ -65,6 +65,20 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
         raise
     _sync_folder(target.parent)
+
+
+def _new_file(target: Path, mode: int | None) -> tuple[Path, int]:
+    """Make an empty file beside the target, locked while its writer lives; return its path and descriptor."""
+    while True:
+        beside = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
+        # For a new file the umask decides, as for any; no one else may read more of it than of the old one.
+        allowed = 0o666 if mode is None else mode | stat.S_IRUSR | stat.S_IWUSR
+        descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL, allowed)
+        with contextlib.suppress(OSError):  # on a mount without locks leftovers stay, see there
+            fcntl.flock(descriptor, fcntl.LOCK_EX)  # tells a writer at work from a dead one
+        if os.fstat(descriptor).st_nlink:
+            return beside, descriptor
+        os.close(descriptor)  # before it was locked, another writer took it for a leftover
 
 
 def _sync_folder(path: Path) -> None:
@@ -79,6 +93,7 @@ def _sync_folder(path: Path) -> None:
 
 
 def _remove_leftovers(target: Path) -> None:
+    """Remove files of writers that died; the kernel drops a dead process's lock. Without locks, none."""
     for leftover in target.parent.glob(f".{target.name}.{'[0-9a-f]' * 8}.tmp"):
         with contextlib.suppress(OSError), leftover.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

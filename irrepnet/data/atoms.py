@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from irrepnet.data.formats import check_names
+from irrepnet.data.formats import check_names, choose_units
 from irrepnet.data.frame import Frame
 from irrepnet.data.raw_frame import frame_from_raw
 from irrepnet.data.units import Keys, Units
 from irrepnet.errors import DataError, ShapeError
 
-__all__ = ["ase_names", "check_ase_keys", "frame_from_atoms"]
+__all__ = ["ase_names", "check_ase_keys", "frame_from_atoms", "units_of_all"]
 
 _LABELS = ("energy", "forces", "stress", "virial", "group", "id", "selected")
 _ASE_VOIGT = Units(voigt="xx yy zz yz xz xy")
@@ -48,9 +48,34 @@ def ase_names(atoms: Any, extra: Mapping[str, Any]) -> dict[str, Any]:
     return {**atoms.info, **atoms.arrays, **results, **extra}
 
 
+def units_of_all(label: str, sources: Sequence[str], said: Sequence[dict[str, str]], declared: Units | None) -> Units:
+    """Return the one set of units that all frames of a file are in.
+
+    Args:
+        label: The file, for messages.
+        sources: Its frames, for messages.
+        said: What each of them says, of :func:`~irrepnet.data.formats.said_units`; those of the first are the file's.
+        declared: By the caller.
+
+    Raises:
+        DataError: If nobody says them, they contradict each other, or frames differ.
+
+    Example:
+        >>> said = [{"energy_unit": "eV", "length_unit": "bohr"}, {}]
+        >>> units_of_all("a.xyz", ["a.xyz frame 0", "a.xyz frame 1"], said, None).length
+        'bohr'
+    """
+    units = choose_units(label, declared, said[0])
+    for source, later in zip(sources, said, strict=True):
+        if later and later != said[0]:
+            choose_units(source, units, later, by="declared or said by frame 0 as")
+    return units
+
+
 def frame_from_atoms(
-    atoms: Any, *, source: str, keys: Keys, units: Units, extra: Mapping[str, Any] | None = None
-) -> Frame:
+    atoms: Any, *, source: str, keys: Keys, units: Units, extra: Mapping[str, Any] | None = None,
+    elsewhere: Collection[str] = (),
+) -> Frame:  # fmt: skip
     """Return the frame of ASE's Atoms.
 
     Args:
@@ -59,6 +84,7 @@ def frame_from_atoms(
         keys: What the labels are called.
         units: What the numbers are measured in.
         extra: Further labels of the structure by name, which come first.
+        elsewhere: Names that other frames of the file have: a property of that name is not known here.
 
     Raises:
         DataError: If a name that was set is missing, or something is not numbers.
@@ -71,7 +97,7 @@ def frame_from_atoms(
     """
     found = ase_names(atoms, extra or {})
     available = [name for name in found if name not in ("numbers", "positions")]
-    check_names(source, keys, _LABELS, available)
+    check_names(source, keys, _LABELS, available, elsewhere)
     raw = {name: found[getattr(keys, name)] for name in _LABELS if getattr(keys, name) in found}
     if keys.id in atoms.arrays:
         raw.pop("id")  # numbers of the atoms
@@ -79,14 +105,17 @@ def frame_from_atoms(
     return frame_from_raw(
         {
             **raw,
+            "energy": _single(raw.get("energy")),
             "stress": _full_stress(raw.get("stress")),
             "species": atoms.numbers,
             "pos": atoms.positions,
             "cell": atoms.cell.array if atoms.cell.any() else None,
             "pbc": atoms.pbc,
-            "properties": {ours: found[key] for ours, key in keys.properties.items()},
+            "properties": {ours: found[key] for ours, key in keys.properties.items() if key in found},
             "atom_properties": {
-                ours: _masked(found[key], selected, f"{source}: {key}") for ours, key in keys.atom_properties.items()
+                ours: _masked(found[key], selected, f"{source}: {key}")
+                for ours, key in keys.atom_properties.items()
+                if key in found
             },
         },
         source=source,
@@ -94,6 +123,11 @@ def frame_from_atoms(
         units=units,
         available=found,
     )
+
+
+def _single(energy: Any) -> Any:
+    """Return an energy of shape [1], as SchNetPack has it, as a number."""
+    return energy[0] if energy is not None and np.shape(energy) == (1,) else energy
 
 
 def _full_stress(stress: Any) -> Any:

@@ -35,6 +35,7 @@ __all__ = ["NeighborLists", "cached_neighbor_lists", "locked", "open_entry", "st
 
 _VERSION = b"neighbours 1"  # of the layout and of what `neighbor_list` answers
 _END = struct.Struct("<q32s")
+_ROW = 24  # bytes of a frame in the table
 _ENDS = 8  # bytes of the two ends of an edge
 _SHIFTS = {0: None, 12: np.int32, 24: np.int64}  # by the bytes of a shift
 
@@ -91,13 +92,22 @@ def cached_neighbor_lists(
     key = hashlib.sha256(_VERSION + struct.pack("<d", cutoff) + structures_digest(frames).encode()).digest()
     path = Path(folder, f"neighbours-{key.hex()}.bin")
     path.parent.mkdir(parents=True, exist_ok=True)
-    lists: NeighborLists | None = open_entry(path, lambda: NeighborLists(path, key), say)
+    lists: NeighborLists | None = open_entry(path, lambda: _read(path, key, len(frames)), say)
     if lists is None:
         with locked(path):
-            lists = open_entry(path, lambda: NeighborLists(path, key), lambda _: None)  # another may have been first
+            lists = open_entry(
+                path, lambda: _read(path, key, len(frames)), lambda _: None
+            )  # another may have been first
             if lists is None:
                 _write(path, key, frames, cutoff)
                 lists = NeighborLists(path, key)
+    return lists
+
+
+def _read(path: Path, key: bytes, num_frames: int) -> NeighborLists:
+    lists = NeighborLists(path, key)
+    if len(lists) != num_frames:
+        raise DataError(f"{path}: needed the neighbours of {num_frames} frames; found those of {len(lists)}")
     return lists
 
 
@@ -127,10 +137,14 @@ def locked(path: Path) -> Iterator[None]:
         ...     sorted(path.name for path in Path(folder).iterdir())
         ['.entry.lock']
     """
-    with path.with_name(f".{path.name}.lock").open("w") as file:
+    # Not emptied, and no link is followed: a lock has no content, and another file's is none of ours.
+    lock = os.open(path.with_name(f".{path.name}.lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    try:
         with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)  # the kernel drops it with the process
+            fcntl.flock(lock, fcntl.LOCK_EX)  # the kernel drops it with the process
         yield
+    finally:
+        os.close(lock)
 
 
 class NeighborLists(Sequence[tuple[Tensor, Tensor]]):
@@ -159,12 +173,16 @@ class NeighborLists(Sequence[tuple[Tensor, Tensor]]):
         self._open: tuple[int, CheckedFile] | None = None
         file = self._file()
         file.check()
-        start, found = _END.unpack(file.bytes_at(file.content_size - _END.size, _END.size))
-        if found != key:
+        end = file.content_size - _END.size
+        start, found = _END.unpack(file.bytes_at(end, _END.size)) if end >= 0 else (-1, b"")
+        if end >= 0 and found != key:
             raise DataError(f"{path}: needed the neighbours of another set or cutoff; found those of {found.hex()}")
-        raw = file.bytes_at(start, file.content_size - _END.size - start)
-        self._table = np.frombuffer(raw, dtype="<i8").reshape(-1, 3)  # [F, 3]
-        self._stops = np.append(self._table[1:, 0], start)
+        if not 0 <= start <= end or (end - start) % _ROW:
+            raise DataError(f"{path}: needed a table of neighbours; found {max(0, end)} bytes without one")
+        self._table = np.frombuffer(file.bytes_at(start, end - start), dtype="<i8").reshape(-1, 3)  # [F, 3]
+        self._stops = np.append(self._table[1:, 0], start)[: len(self._table)]
+        if not _adds_up(self._table, self._stops):
+            raise DataError(f"{path}: needed a table of where the neighbours are; found one that contradicts itself")
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -198,6 +216,17 @@ class NeighborLists(Sequence[tuple[Tensor, Tensor]]):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_open": None}
+
+
+def _adds_up(table: NDArray[np.int64], stops: NDArray[np.int64]) -> bool:
+    """Tell whether each frame's edges begin where those before end and take the bytes that edges can take."""
+    starts, num_atoms, num_edges = table.T
+    if not len(table):
+        return True
+    with np.errstate(over="ignore"):
+        fits = np.any([stops - starts == num_edges * (_ENDS + width) for width in _SHIFTS], axis=0)
+    sane = (num_atoms >= 0) & (num_edges >= 0) & (num_edges <= stops[-1] // _ENDS) & (stops >= starts) & fits
+    return bool(starts[0] == 0 and sane.all())
 
 
 def _write(path: Path, key: bytes, frames: Sequence[Frame], cutoff: float) -> None:

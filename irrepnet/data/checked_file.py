@@ -138,7 +138,7 @@ class CheckedFile(io.RawIOBase):
             DataError: If the place is not in the file or a block is damaged.
         """
         if start < 0 or size < 0 or start + size > self.content_size:
-            self._refuse(f"it needs {start + size} bytes of content; found {self.content_size}")
+            self._refuse(f"it needs bytes {start} to {start + size} of its content; found {self.content_size} bytes")
         first, last = start // self._block, -(-(start + size) // self._block)
         joined = b"".join(self._checked(number) for number in range(first, last))
         start -= first * self._block

@@ -51,7 +51,8 @@ def cut_columns(arrays: Mapping[str, Array], keys: Keys, label: str) -> list[dic
     """Return the raw values of each frame, by our names, as :func:`frame_from_raw` takes them.
 
     With ``ptr`` the frames are concatenated: frame f has the atoms ``ptr[f]`` to ``ptr[f + 1]``. Without it they are
-    stacked and of equal size; one frame alone needs no axis of frames.
+    stacked and of equal size; one frame alone needs no axis of frames. A cell ``[3, 3]`` and periods ``[3]`` are those
+    of all frames; where there are three frames, and a row may be that of a frame (box lengths), they are refused.
 
     Args:
         arrays: By the file's names.
@@ -151,6 +152,11 @@ def _structure_column(array: Array, name: str, key: str, layout: _Layout) -> Arr
 def _by_frame(array: Array, rank: int, name: str, key: str, layout: _Layout) -> Array:
     """Return the array with one row per frame; some may be given once for all frames."""
     if array.ndim == rank and (layout.num_frames == 1 or name in _SHARED):
+        if layout.num_frames > 1 and _may_be_by_frame(array, name, layout.num_frames):
+            raise ShapeError(
+                f"{layout.label}: {key} of shape {list(array.shape)} may be one for all frames or a row for each of "
+                f"{layout.num_frames}; write it for each frame, {[layout.num_frames, *array.shape]}"
+            )
         return np.broadcast_to(array, (layout.num_frames, *array.shape))
     if array.ndim != rank + 1 or len(array) != layout.num_frames:
         raise ShapeError(
@@ -158,6 +164,23 @@ def _by_frame(array: Array, rank: int, name: str, key: str, layout: _Layout) -> 
             f"{list(array.shape)}"
         )
     return array
+
+
+def _may_be_by_frame(array: Array, name: str, num_frames: int) -> bool:
+    """Tell whether a cell or periods of three frames may be three numbers per frame instead of one for all.
+
+    Box lengths are positive in every frame, so in each column none or all are zero. A cell of this form has no zero
+    beside positive numbers and no negative number, as cells nearly always have. Periods that are all alike mean the
+    same in both ways.
+    """
+    if num_frames != 3 or len(array) != 3:
+        return False
+    if name == "pbc":
+        return bool((array != array[0]).any())
+    if name != "cell":
+        return False
+    whole_columns = (array > 0).all(axis=0) | (array == 0).all(axis=0)
+    return bool(whole_columns.all() and array.any())
 
 
 def _add_properties(rows: list[dict[str, Any]], found: Mapping[str, Array], keys: Keys, layout: _Layout) -> None:

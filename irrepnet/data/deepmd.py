@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,11 @@ def read_deepmd(folder: Path, label: str, keys: Keys, units: Units | None) -> li
     """Read all frames of a DeePMD-kit system, or of all systems in a folder; see :func:`~irrepnet.data.read_frames`.
 
     A system is a folder with ``type.raw`` (a number per atom), ``type_map.raw`` (their symbols) and either folders
-    ``set.*`` of ``coord.npy [F, 3 N]``, ``energy.npy [F]``, ``force.npy [F, 3 N]``, ``box.npy [F, 9]``,
-    ``virial.npy [F, 9]``, or the same as texts ``coord.raw`` and so on. A file ``nopbc`` says that it is open. Frames
-    of many compositions padded to one size say their types in ``real_atom_types.npy``. The virial is -dE/dstrain, so
-    ``stress = -virial / V``. Labels of nine numbers become 3 x 3. The group of a frame is its system.
+    ``set.000``, ``set.001``, ... of ``coord.npy [F, 3 N]``, ``energy.npy [F]``, ``force.npy [F, 3 N]``,
+    ``box.npy [F, 9]``, ``virial.npy [F, 9]``, or one set of these files beside ``type.raw``, or the same as texts
+    ``coord.raw`` and so on. A file ``nopbc`` says that it is open. Frames of many compositions padded to one size say
+    their types in ``real_atom_types.npy``. The virial is -dE/dstrain, so ``stress = -virial / V``. Labels of nine
+    numbers become 3 x 3. The group of a frame is its system.
 
     Args:
         folder: The system, or a folder of systems.
@@ -71,7 +73,7 @@ def read_deepmd(folder: Path, label: str, keys: Keys, units: Units | None) -> li
 def _read_system(system: Path, label: str, group: str, keys: Keys, units: Units) -> list[Frame]:
     types = _read_text(system / "type.raw", label, np.int64).ravel()
     elements = _elements(system, label)
-    parts = sorted(system.glob("set.*")) or [system]
+    parts = _sets(system, label) or [system]
     first = None
     frames: list[Frame] = []
     for part in parts:
@@ -88,6 +90,18 @@ def _read_system(system: Path, label: str, group: str, keys: Keys, units: Units)
     return frames
 
 
+def _sets(system: Path, label: str) -> list[Path]:
+    """Return the folders ``set.000``, ``set.001``, ..., in their order."""
+    sets = sorted(system.glob("set.*"))
+    for place in sets:
+        if not re.fullmatch(r"set\.[0-9]+", place.name) or not place.is_dir():
+            raise DataError(
+                f"{label}: needed folders of sets called set.000, set.001, ...; found {place.name}; rename it, or move "
+                "it elsewhere if it is not to be read"
+            )
+    return sets
+
+
 def _elements(system: Path, label: str) -> NDArray[np.int64]:
     """Return the atomic number of each type."""
     file = system / "type_map.raw"
@@ -102,7 +116,7 @@ def _elements(system: Path, label: str) -> NDArray[np.int64]:
 
 
 def _read_arrays(part: Path, label: str) -> dict[str, NDArray[Any]]:
-    if part.name.startswith("set."):
+    if part.name.startswith("set.") or any(part.glob("*.npy")):
         return {file.stem: _read_npy(file, label) for file in sorted(part.glob("*.npy"))}
     texts = [file for file in sorted(part.glob("*.raw")) if file.stem not in ("type", "type_map")]
     return {file.stem: _read_text(file, label, np.float64) for file in texts}
@@ -163,8 +177,8 @@ def _cut(
 
 
 def _shaped(array: NDArray[Any], shape: tuple[int, ...], name: str, label: str) -> NDArray[Any]:
-    if len(array) != shape[0] or array.size != np.prod(shape):
-        flat = [shape[0], int(np.prod(shape[1:]))]
+    flat = (shape[0], int(np.prod(shape[1:])))
+    if array.shape not in (shape, flat):
         raise ShapeError(
             f"{label}: {name} needs {flat[0]} frames of {flat[1]} numbers; found shape {list(array.shape)}"
         )

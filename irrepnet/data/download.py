@@ -8,10 +8,13 @@ import fcntl
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
+from irrepnet.data.atomic_file import atomic_file
 from irrepnet.data.transfer import Transfer, TransferError, transfer
 from irrepnet.errors import ConfigError, DataError, did_you_mean
 
@@ -19,6 +22,12 @@ __all__ = ["Checksum", "RemoteFile", "data_folder", "fetch"]
 
 _LENGTHS = {"sha256": 64, "md5": 32, "git": 40}
 _CHUNK = 1 << 20
+_LOCK_MODE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+_ZIP = b"PK\x03\x04"
+_MAGIC = {
+    ".npz": _ZIP, ".zip": _ZIP, ".npy": b"\x93NUMPY", ".bz2": b"BZh", ".gz": b"\x1f\x8b", ".xz": b"\xfd7zXZ\0",
+    ".h5": b"\x89HDF\r\n\x1a\n", ".hdf5": b"\x89HDF\r\n\x1a\n",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -145,31 +154,34 @@ def fetch(
     """
     target = data_folder(data_dir) / file.path
     if target.exists():
-        _verify_present(file, target)
+        with _Place(target) as place:
+            _verify_present(file, target, place)
         return target
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(target):
-            if not target.exists():  # else another process has fetched it while this one waited
-                _download(file, target, timeout, pause)
+        with _Place(target) as place:
+            _download(file, target, place, timeout, pause)
+            _verify_present(file, target, place)
     except OSError as error:
         raise DataError(
             f"{file.path}: to download it {target.parent} needs to be writable; found {error}; give another "
             "folder: --data-dir or $IRREPNET_DATA"
         ) from error
-    _verify_present(file, target)
     return target
 
 
-def _download(file: RemoteFile, target: Path, timeout: float, pause: float) -> None:
+def _download(file: RemoteFile, target: Path, place: _Place, timeout: float, pause: float) -> None:
     failures = []
     for address in file.addresses:
-        plan = Transfer(address, target, file.size, resumable_without_proof=file.checksum is not None)
+        plan = Transfer(address, target, file.size, checksum_known=file.checksum is not None, ready=place.ready)
+        if plan.part.exists():
+            place.ready(True)
         try:
             part = transfer(plan, timeout=timeout, pause=pause)
         except TransferError as error:
             failures.append(f"  {address}: {error}")
             continue
+        if part == target:  # another process has fetched it while this one waited
+            return
         complaint = _complaint(file, part)
         if complaint is None:
             _keep(part, target)
@@ -200,7 +212,7 @@ def _keep(part: Path, target: Path) -> None:
     Transfer.note_of(part).unlink(missing_ok=True)
 
 
-def _verify_present(file: RemoteFile, target: Path) -> None:
+def _verify_present(file: RemoteFile, target: Path, place: _Place) -> None:
     """Raise a DataError if the file is not the published one or, where nothing is published, not the first one."""
     complaint = _complaint(file, target) if target.is_file() else "needed a file; found a folder or something else"
     if complaint is not None:
@@ -210,8 +222,15 @@ def _verify_present(file: RemoteFile, target: Path) -> None:
     record = target.with_name(f"{target.name}.sha256")  # as sha256sum writes and checks it
     found = _digest("sha256", target)
     if not record.exists():
-        with contextlib.suppress(OSError):  # a folder that cannot be written does not change under our hands either
-            record.write_text(f"{found}  {target.name}\n", encoding="utf-8")
+        with contextlib.suppress(
+            OSError, DataError
+        ):  # a folder that cannot be written does not change under our hands either
+            place.ready(True)
+            if not record.exists():  # else another process was first
+                with atomic_file(record) as beside:
+                    beside.write_text(f"{found}  {target.name}\n", encoding="utf-8")
+                return
+    if not record.exists():
         return
     first = record.read_text(encoding="utf-8").split()[:1]
     if first != [found]:
@@ -227,6 +246,20 @@ def _complaint(file: RemoteFile, path: Path) -> str | None:
         return f"needed {file.size} bytes; found {size}"
     if file.checksum is not None and not file.checksum.found_in(path):
         return f"needed {file.checksum}; found {file.checksum.kind} {_digest(file.checksum.kind, path)}"
+    return None if file.checksum is not None else _wrong_kind(path, Path(file.path).suffix)
+
+
+def _wrong_kind(path: Path, suffix: str) -> str | None:
+    """Return why a file without a checksum cannot be one of its suffix; None if it can."""
+    with path.open("rb") as stream:
+        start = stream.read(512)
+    if suffix in _MAGIC:
+        needed = _MAGIC[suffix]
+        if start.startswith(needed) and (needed != _ZIP or zipfile.is_zipfile(path)):
+            return None
+        return f"needed a {suffix} file, which begins with {needed!r}; found {start[:12]!r}, or no end"
+    if start.lstrip().lower().startswith((b"<!doctype", b"<html")):
+        return "needed data; found a web page"
     return None
 
 
@@ -244,17 +277,39 @@ def _digest(kind: str, content: bytes | Path) -> str:
     return digest.hexdigest()
 
 
-@contextlib.contextmanager
-def _lock(target: Path) -> Iterator[None]:
-    """Keep other processes from downloading the same file; the kernel drops the lock of a dead one."""
-    with target.with_name(f".{target.name}.lock").open("w") as stream:
+class _Place:
+    """Folder and lock of one file: made when there is something to put there, held to the end."""
+
+    def __init__(self, target: Path) -> None:
+        self._target, self._lock = target, -1
+
+    def __enter__(self) -> _Place:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lock >= 0:
+            os.close(self._lock)  # which drops it, as the kernel does for a dead process
+
+    def ready(self, wait: bool) -> bool:
+        """Keep other processes out; tell whether nothing had begun before this one could."""
+        if self._lock >= 0:
+            return True
+        self._target.parent.mkdir(parents=True, exist_ok=True)
+        # Not emptied, and no link is followed: a lock has no content, and another file's is none of ours.
+        lock = os.open(self._target.with_name(f".{self._target.name}.lock"), _LOCK_MODE, 0o666)
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            os.close(lock)
+            if isinstance(error, BlockingIOError):
+                return False
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP):
                 raise
             raise DataError(
-                f"{target.parent} is on a mount without locks, where two downloads could mix; give a folder of a local "
-                "disk: --data-dir or $IRREPNET_DATA"
+                f"{self._target.parent} is on a mount without locks, where two downloads could mix; give a folder of a "
+                "local disk: --data-dir or $IRREPNET_DATA"
             ) from error
-        yield
+        self._lock = lock
+        return not self._target.exists() and not Transfer.part_of(self._target).exists()

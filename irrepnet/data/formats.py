@@ -35,6 +35,10 @@ _SUFFIXES = {
 }  # fmt: skip
 _FACTORS = ("to_ev", "to_angstrom", "to_ev_per_angstrom", "to_ev_per_angstrom3")
 _UNIT_NAMES = ("energy_unit", "length_unit", "forces_unit", "stress_unit")
+# Not every name that begins with unit_ is one: unit_cell.
+_LIKE_UNITS = re.compile(
+    r".*_units?|units?(_?(energ|length|distance|pos|coord|force|stress|virial|pressure).*)?", re.IGNORECASE
+)
 
 
 def read_frames(
@@ -54,9 +58,9 @@ def read_frames(
     ``virial [F, 3, 3]``, ``group [F]``, ``id [F]`` and what ``keys.properties`` and ``keys.atom_properties`` name.
 
     npz and extxyz files may say their own units as texts ``energy_unit`` and ``length_unit`` (also ``forces_unit``,
-    ``stress_unit``); otherwise they have to be declared. ASE databases and DeePMD folders are in eV and Å by
-    definition, unless others are declared. Properties keep the unit of the file. Shapes and names are checked here,
-    values by :func:`~irrepnet.data.validate_frames`.
+    ``stress_unit``); otherwise they have to be declared. ASE databases may say them too, and are in eV and Å otherwise;
+    DeePMD folders are in eV and Å, unless others are declared. Properties keep the unit of the file. Shapes and names
+    are checked here, values by :func:`~irrepnet.data.validate_frames`.
 
     Args:
         path: The file or folder; ``"package:water_xtb/train.npz"`` is a file shipped with irrepnet;
@@ -148,7 +152,8 @@ def said_units(label: str, entries: Mapping[str, Any]) -> dict[str, str]:
         entries: What the file holds, by name.
 
     Raises:
-        DataError: If a name ends in ``_unit`` or ``_units`` but is not known: a slip would change the numbers.
+        DataError: If a name looks like that of a unit (``energy_units``, ``unit_energy``, ``units``) but is not known:
+            numbers would be taken for others.
 
     Example:
         >>> said_units("a.npz", {"energy_unit": np.array(["eV"]), "length_unit": b"bohr", "pos": 1})
@@ -156,7 +161,7 @@ def said_units(label: str, entries: Mapping[str, Any]) -> dict[str, str]:
     """
     said = {}
     for name, value in entries.items():
-        if not re.fullmatch(r".*_units?", name, re.IGNORECASE):
+        if not _LIKE_UNITS.fullmatch(name):
             continue
         if name not in _UNIT_NAMES and np.size(value) != 1:
             continue  # units of many things, such as the columns of a table
@@ -209,7 +214,9 @@ def choose_units(label: str, declared: Units | None, said: dict[str, str], *, by
     return declared
 
 
-def check_names(label: str, keys: Keys, wanted: Iterable[str], available: Collection[str]) -> None:
+def check_names(
+    label: str, keys: Keys, wanted: Iterable[str], available: Collection[str], elsewhere: Collection[str] = ()
+) -> None:
     """Raise a DataError where a key was set but is not there, or is there under a name that is one slip away.
 
     A slip (``force`` for ``forces``, a damaged ``enXrgy``) would otherwise drop labels without a word.
@@ -218,7 +225,11 @@ def check_names(label: str, keys: Keys, wanted: Iterable[str], available: Collec
         label: The file (and frame), for messages.
         keys: Names that the caller knows.
         wanted: Which fields of ``keys`` the format reads.
-        available: Names that the file holds.
+        available: Names that the file (or the frame) holds.
+        elsewhere: Names that other frames of the file hold: a property may be known in some frames only.
+
+    Raises:
+        DataError: Names the key that is missing, and what it may be called.
 
     Example:
         >>> check_names("a.npz", Keys(), ["forces"], ["pos", "force"])
@@ -226,15 +237,15 @@ def check_names(label: str, keys: Keys, wanted: Iterable[str], available: Collec
         irrepnet.errors.DataError: a.npz: needed key 'forces'; found pos, force. If 'force' is meant, set keys.forces
     """
     listing = ", ".join(available) or "nothing"
+    known = [*keys.properties.values(), *keys.atom_properties.values()]
+    known += keys.model_dump(exclude={"properties", "atom_properties"}, exclude_none=True).values()
     for kind in ("properties", "atom_properties"):
         for ours, key in getattr(keys, kind).items():
-            if key not in available:
+            if key not in available and (key not in elsewhere or _slip_of(key, available, known)):
                 raise DataError(
                     f"{label}: needed key {key!r} (keys.{kind}[{ours!r}]); found {listing}."
                     f"{did_you_mean(key, available)}"
                 )
-    known = [*keys.properties.values(), *keys.atom_properties.values()]
-    known += keys.model_dump(exclude={"properties", "atom_properties"}, exclude_none=True).values()
     for name in wanted:
         key = getattr(keys, name)
         if key is None or key in available:
@@ -243,6 +254,12 @@ def check_names(label: str, keys: Keys, wanted: Iterable[str], available: Collec
             raise DataError(
                 f"{label}: needed key {key!r} (keys.{name}); found {listing}.{did_you_mean(key, available)}"
             )
-        near = difflib.get_close_matches(key, available, n=1, cutoff=0.8)
-        if near and near[0] not in known:
-            raise DataError(f"{label}: needed key {key!r}; found {listing}. If {near[0]!r} is meant, set keys.{name}")
+        near = _slip_of(key, available, known)
+        if near:
+            raise DataError(f"{label}: needed key {key!r}; found {listing}. If {near!r} is meant, set keys.{name}")
+
+
+def _slip_of(key: str, available: Collection[str], known: Collection[str]) -> str | None:
+    """Return a name that is there and looks like a slip of the key; None if there is none."""
+    near = difflib.get_close_matches(key, available, n=1, cutoff=0.8)
+    return near[0] if near and near[0] not in known else None

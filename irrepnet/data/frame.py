@@ -122,6 +122,8 @@ class Frame:
 
     def _numbers(self, name: str, value: ArrayLike, shape: tuple[int | None, ...], dtype: Any = np.float64) -> Any:
         array = self._array(name, value, "biuf", "numbers")
+        if dtype is np.int64 and array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
+            raise DataError(f"{self.source}: {name} needs integers (atomic numbers); found {array.max()}")
         exact = array.astype(dtype)
         if dtype is np.int64 and array.dtype.kind not in "iu" and array.size:
             raise DataError(f"{self.source}: {name} needs integers (atomic numbers); found dtype {array.dtype}")

@@ -141,10 +141,13 @@ def summarize_frames(
 
 def _read(path: Path) -> FrameSummary:
     file = CheckedFile(path, str(path))
-    tree: dict[str, Any] = json.loads(file.bytes_at(0, file.content_size))
-    tree["species"] = tuple(tree["species"])
-    tree["compositions"] = tuple((tuple(counts), frames, energy) for counts, frames, energy in tree["compositions"])
-    return FrameSummary(**tree)
+    try:
+        tree: dict[str, Any] = json.loads(file.bytes_at(0, file.content_size))
+        tree["species"] = tuple(tree["species"])
+        tree["compositions"] = tuple((tuple(counts), frames, energy) for counts, frames, energy in tree["compositions"])
+        return FrameSummary(**tree)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DataError(f"{path}: needed a summary of frames; found something else ({error})") from error
 
 
 def _summarize(frames: Iterable[Frame]) -> FrameSummary:

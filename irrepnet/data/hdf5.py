@@ -5,6 +5,9 @@ The layout is described in :mod:`irrepnet.data.hdf5_layout`.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -25,6 +28,9 @@ from irrepnet.errors import DataError, did_you_mean
 __all__ = ["Hdf5Frames", "read_hdf5"]
 
 _PAGE_ATOMS = 2**13  # of frames that are read together when many are wanted
+_PAGE_BYTES = 2**24
+_DEEPEST = 2  # folders: known/properties/NAME
+_DEFLATE = 1100  # bytes that one byte can unfold into, and a little more
 
 
 def read_hdf5(file: Path, label: str, keys: Keys, units: Units | None) -> Hdf5Frames:
@@ -78,7 +84,7 @@ class Hdf5Frames(Sequence[Frame]):
         label: Its name in messages.
         properties: Which properties to read, our name -> name in the file; empty: all.
         atom_properties: The same for labels of atoms.
-        units: None, or units that must agree with the file's.
+        units: None, or eV and Å, which the file must say too.
 
     Raises:
         DataError: As :func:`read_hdf5`; also if the file is replaced while it is in use.
@@ -109,7 +115,12 @@ class Hdf5Frames(Sequence[Frame]):
         self._open: _OpenFile | None = None
         file = self._file()
         self._digest, self._num_frames = file.checked.digest, file.num_frames
-        choose_units(label, units, file.units)
+        chosen = choose_units(label, units, file.units)
+        if {chosen.to_ev, chosen.to_angstrom, chosen.to_ev_per_angstrom, chosen.to_ev_per_angstrom3} != {1.0}:
+            raise DataError(
+                f"{label}: irrepnet's HDF5 files are in eV, angstrom, eV/angstrom and eV/angstrom^3; found other units "
+                f"({'in the file' if units is None else 'declared'}); write it anew with write_hdf5"
+            )
 
     def __len__(self) -> int:
         """Number of frames."""
@@ -132,8 +143,9 @@ class Hdf5Frames(Sequence[Frame]):
 
     def iterate(self, indices: NDArray[np.int64]) -> Iterator[Frame]:
         """Yield frames in the order of some indices; neighbours are read together, which is some ten times faster."""
-        atoms_per_frame = int(self._file().ptr[-1]) // max(1, len(self))
-        size = max(1, _PAGE_ATOMS // max(1, atoms_per_frame))
+        file, num_frames = self._file(), max(1, len(self))
+        atoms_per_frame, bytes_per_frame = int(file.ptr[-1]) // num_frames, file.num_bytes // num_frames
+        size = max(1, min(_PAGE_ATOMS // max(1, atoms_per_frame), _PAGE_BYTES // max(1, bytes_per_frame)))
         for start in range(0, len(indices), size):
             page = indices[start : start + size]
             first, last = int(page.min()), int(page.max()) + 1
@@ -152,8 +164,10 @@ class Hdf5Frames(Sequence[Frame]):
 
     @property
     def content_digest(self) -> str:
-        """SHA-256 that stands for the file, hexadecimal."""
-        return self._digest
+        """SHA-256 that stands for the file and for which of its properties are read as what, hexadecimal."""
+        if not any(self._wanted.values()):
+            return self._digest
+        return hashlib.sha256((self._digest + json.dumps(self._wanted, sort_keys=True)).encode()).hexdigest()
 
     @property
     def num_atoms(self) -> NDArray[np.int64]:
@@ -194,6 +208,7 @@ class _OpenFile:
         self._root = self._guarded(
             lambda: import_h5py(label).File(self.checked, "r", rdcc_nbytes=CHUNK_CACHE), "it is no HDF5 file"
         )
+        self._guarded(lambda: self._refuse_links(self._root, ""), "its names cannot be read")
         self.units, self.ptr = self._guarded(self._head, "its head cannot be read")
         self._stored = self._guarded(self._find_columns, "its data sets cannot be read")
         self._labels = {
@@ -206,6 +221,12 @@ class _OpenFile:
     @property
     def num_frames(self) -> int:
         return len(self.ptr) - 1
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of all columns that are read, unfolded."""
+        stored = [*self._stored.values(), *(stored for labels in self._labels.values() for stored in labels.values())]
+        return sum(int(column.data.size) * column.data.dtype.itemsize for column in stored)
 
     def _guarded(self, read: Any, what: str) -> Any:
         """Return what a function reads; whatever goes wrong in or below the HDF5 library is a DataError."""
@@ -237,10 +258,7 @@ class _OpenFile:
         ptr = self._plain("ptr")
         if ptr.ndim != 1 or ptr.dtype != np.int64:
             raise DataError(f"{self.label}: ptr needs int64 [F + 1]; found {ptr.dtype} {list(ptr.shape)}")
-        ptr = ptr[:]
-        if not len(ptr) or ptr[0] != 0 or (np.diff(ptr) < 0).any() or ptr[-1] != len(self._plain("pos")):
-            raise DataError(f"{self.label}: ptr needs to rise from 0 to the number of rows of pos; found otherwise")
-        return said_units(self.label, attributes), ptr
+        return said_units(self.label, attributes), self._ends(ptr)
 
     def _find_columns(self) -> dict[str, _Stored]:
         return {name: self._column(name, column) for name, column in COLUMNS.items() if name in self._root}
@@ -261,11 +279,45 @@ class _OpenFile:
             known = self._data(f"known/{path}", "uint8", (self.num_frames,))
         if column.kind == "text":
             ends = self._data(f"{path}/ptr", "int64", (self.num_frames + 1,))
-            return _Stored(column, self._data(f"{path}/utf8", "uint8", (int(ends[-1]),)), known, ends)
+            texts = self._data(f"{path}/utf8", "uint8", (int(self._ends(ends)[-1]),))
+            return _Stored(column, self._written(texts, texts.shape), known, ends)
         data = self._plain(path)
         shape = data.shape[1:] if column.shape is None else column.shape
         rows = int(self.ptr[-1]) if column.of_atoms else self.num_frames
-        return _Stored(column, self._data(path, column.kind, (rows, *shape)), known, self.ptr)
+        data = self._data(path, column.kind, (rows, *shape))
+        # Rows of frames before the first that has a label need not be written.
+        self._written(data, data.shape if path in NEEDED else (min(rows, 1), *shape))
+        return _Stored(column, data, known, self.ptr)
+
+    def _ends(self, data: Any) -> NDArray[np.int64]:
+        """Return where the frames end in a column."""
+        ends: NDArray[np.int64] = self._written(data, data.shape, unfolds=1)[:]
+        if not len(ends) or ends[0] != 0 or (np.diff(ends) < 0).any():
+            raise DataError(f"{self.label}: {data.name[1:]} needs to rise from 0; found otherwise; write it anew")
+        return ends
+
+    def _written(self, data: Any, shape: tuple[int, ...], unfolds: int = _DEFLATE) -> Any:
+        """Return a data set whose bytes in the file are enough for a shape: what it says asks for no more memory."""
+        there = min(data.id.get_storage_size(), self.checked.content_size) * (unfolds if _filters(data) else 1)
+        needed = math.prod(shape) * data.dtype.itemsize
+        if there < needed:
+            raise DataError(
+                f"{self.label}: {data.name[1:]} of shape {list(data.shape)} needs {needed} bytes; found at most "
+                f"{there} in the file; write it anew"
+            )
+        return data
+
+    def _refuse_links(self, group: Any, prefix: str) -> None:
+        """Raise an error where a name leads elsewhere, before anything is looked up by it."""
+        h5py = import_h5py(self.label)
+        for name in group:
+            path = f"{prefix}{name}"
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise DataError(f"{self.label}: {path} needs to be a plain data set of the file; found a link")
+            if group.get(name, getclass=True) is h5py.Group:
+                if path.count("/") >= _DEEPEST:
+                    raise DataError(f"{self.label}: needed folders in the layout of irrepnet; found {path:.60}")
+                self._refuse_links(group[name], f"{path}/")
 
     def _data(self, path: str, kind: str, shape: tuple[int, ...]) -> Any:
         data = self._plain(path)
@@ -276,12 +328,11 @@ class _OpenFile:
         return data
 
     def _plain(self, path: str) -> Any:
-        """Return a data set that lies in the file itself: no link or filter leads elsewhere."""
+        """Return a data set that lies in the file itself; that no link leads elsewhere is known."""
         h5py = import_h5py(self.label)
-        link, data = self._root.get(path, getlink=True), self._root[path]
+        data = self._root[path]
         plain = (
-            isinstance(link, h5py.HardLink)
-            and isinstance(data, h5py.Dataset)
+            isinstance(data, h5py.Dataset)
             and not data.is_virtual
             and data.external is None
             and _filters(data) <= {h5py.h5z.FILTER_DEFLATE, h5py.h5z.FILTER_SHUFFLE}

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
 from irrepnet.data.frame import Frame
 from irrepnet.data.neighborhood import neighbor_list
+from irrepnet.errors import DataError
 
 __all__ = ["find_leaks", "similar_frames"]
 
 Array = NDArray[np.float64]
 
-# Smooth bins of distance around each atom find the few structures that may be equal; the sorted distances of each pair
-# of elements then decide. They do not change by rotation, translation, reflection and the order of like atoms.
+# Numbers that do not change by rotation, translation, reflection and the order of like atoms find the few structures
+# that may be equal: sorted distances of open systems, smooth bins of distance around each atom of periodic ones. The
+# sorted distances of all pairs of atoms then decide.
 _CENTRES = np.linspace(0.8, 5.0, 8)  # Å
 _WIDTH = 0.6  # Å
 _CUTOFF = 6.0  # Å
@@ -24,6 +28,8 @@ _STEEPEST = 1.5 / _WIDTH  # of a bin times the envelope, 1/Å
 _STEP = 0.03  # Å, RMS
 _MAX_QUERIES = 200
 _CANDIDATES = 4
+_ROW = 256  # distances of a structure that are looked at before all are
+_FIRST = 8  # of these at first
 
 
 def find_leaks(train: Sequence[Frame], held: Sequence[Frame], *, tolerance: float = 1e-3) -> list[str]:
@@ -37,6 +43,9 @@ def find_leaks(train: Sequence[Frame], held: Sequence[Frame], *, tolerance: floa
     Returns:
         Findings: copies up to rotation, reflection, translation, order of like atoms; frames one step away; shared
         trajectories.
+
+    Raises:
+        DataError: If a frame has no atoms, positions that are not finite or a cell without volume.
 
     Example:
         >>> water = Frame(species=[8, 1, 1], pos=[[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]], source="a.xyz frame 0")
@@ -77,70 +86,144 @@ def similar_frames(
     Returns:
         Pairs ``(index in frames, index in others)``, one for each of the others that has a copy.
 
+    Raises:
+        DataError: If a frame has no atoms, positions that are not finite or a cell without volume.
+
     Example:
         >>> pair = Frame(species=[1, 9], pos=[[0, 0, 0], [0, 0, 0.92]])
         >>> similar_frames([pair], [Frame(species=[9, 1], pos=[[0.92, 0, 0], [0, 0, 0]])])
         [(0, 0)]
     """
-    index: dict[bytes, list[int]] = {}
+    wanted = {_formula(_checked(other)) for other in others}
+    exact: dict[bytes, int] = {}
+    index: dict[bytes, dict[int, _Row]] = {}
     for place, frame in enumerate(frames):
-        index.setdefault(_formula(frame), []).append(place)
-    wanted = {_formula(other) for other in others}
-    tables = {
-        key: _Table([frames[place] for place in places], places) for key, places in index.items() if key in wanted
-    }
+        formula = _formula(_checked(frame))
+        if formula in wanted and exact.setdefault(_bits(frame), place) == place:
+            index.setdefault(formula, {})[place] = _row(frame)
+    tables = {formula: _Table(frames, rows) for formula, rows in index.items()}
     pairs = []
     for place, other in enumerate(others):
         table = tables.get(_formula(other))
-        match = None if table is None else table.find(other, tolerance)
-        if match is not None:
-            pairs.append((match, place))
+        if table is not None:
+            match = exact.get(_bits(other))
+            match = table.find(other, tolerance) if match is None else match
+            if match is not None:
+                pairs.append((match, place))
     return pairs
 
 
-class _Table:
-    """Environments of frames of one composition, sorted by their mean so that near ones are found at once."""
+_Row = tuple[Array, float]  # numbers of a structure, and by how much one changes at most as distances change by 1 Å
 
-    def __init__(self, frames: Sequence[Frame], places: Sequence[int]) -> None:
-        self.frames = frames
-        rows = np.stack([_sorted_environments(frame)[0] for frame in frames])
-        means = rows.mean(axis=1)
-        order = np.argsort(means, kind="stable")
-        self.rows, self.means, self.order, self.places = rows[order], means[order], order, places
+
+class _Table:
+    """Numbers of frames of one composition, sorted by the one that differs most, to find near ones at once."""
+
+    def __init__(self, frames: Sequence[Frame], rows: dict[int, _Row]) -> None:
+        self._frames = frames
+        table = np.stack([row for row, _ in rows.values()])
+        self._first = np.argsort(-table.std(axis=0), kind="stable")[:_FIRST]
+        keys = table[:, self._first[0]] if len(self._first) else np.zeros(len(table))
+        order = np.argsort(keys, kind="stable")
+        self._rows, self._keys, self._places = table[order], keys[order], np.array(list(rows))[order]
+        self._few = self._rows[:, self._first]
 
     def find(self, frame: Frame, tolerance: float) -> int | None:
         """Return the place of a frame that is the same structure within the tolerance."""
-        row, weight = _sorted_environments(frame)
-        # Every distance changes by at most two displacements.
-        allowed = 2 * tolerance * _STEEPEST * weight + 1e-9
-        mean = row.mean()
-        start, end = np.searchsorted(self.means, (mean - allowed, mean + allowed))
-        off = np.abs(self.rows[start:end] - row).max(axis=1, initial=0.0)
+        row, steepest = _row(frame)
+        allowed = 2 * tolerance * steepest + 1e-9  # every distance changes by at most two displacements
+        key = row[self._first[0]] if len(self._first) else 0.0
+        start, end = np.searchsorted(self._keys, (key - allowed, key + allowed))
+        few = np.abs(self._few[start:end] - row[self._first]).max(axis=1, initial=0.0)
+        near = start + np.flatnonzero(few <= allowed)
+        off = np.abs(self._rows[near] - row).max(axis=1, initial=0.0)
         for hit in np.argsort(off, kind="stable")[:_CANDIDATES]:
-            place = self.order[start + hit]
-            if off[hit] <= allowed and _same_distances(self.frames[place], frame, 2 * tolerance):
-                return self.places[place]
+            place = int(self._places[near[hit]])
+            if off[hit] <= allowed and _same_structure(self._frames[place], frame, 2 * tolerance):
+                return place
         return None
 
 
-def _same_distances(frame: Frame, other: Frame, tolerance: float) -> bool:
-    """Tell whether the sorted distances of each pair of elements are equal, up to those at the cutoff."""
-    mine, theirs = _distances(frame), _distances(other)
-    for pair in mine.keys() | theirs.keys():
-        one, two = mine.get(pair, np.empty(0)), theirs.get(pair, np.empty(0))
-        both = min(len(one), len(two))
-        rest = np.concatenate([one[both:], two[both:]])
-        if np.abs(one[:both] - two[:both]).max(initial=0.0) > tolerance or (rest < _CUTOFF - tolerance).any():
-            return False
-    return True
+def _row(frame: Frame) -> _Row:
+    if frame.pbc.any():
+        row, weight = _sorted_environments(frame)
+        return row, _STEEPEST * weight
+    distances = _sorted_distances(frame)
+    return distances[np.linspace(0, len(distances) - 1, min(_ROW, len(distances))).astype(int)], 1.0
 
 
-def _distances(frame: Frame) -> dict[tuple[int, int], Array]:
-    src, dst, length = _edges(frame)
-    ends = np.sort(np.stack([frame.species[src], frame.species[dst]], axis=1), axis=1)
-    return {
-        (int(pair[0]), int(pair[1])): np.sort(length[(ends == pair).all(axis=1)]) for pair in np.unique(ends, axis=0)
-    }
+def _same_structure(frame: Frame, other: Frame, tolerance: float) -> bool:
+    """Tell whether cells, the sorted distances of each pair of elements and the mean distances of atoms are equal."""
+    if frame.pbc.any() and not _same_cell(frame, other, tolerance):
+        return False
+    if np.abs(_sorted_distances(frame) - _sorted_distances(other)).max(initial=0.0) > tolerance:
+        return False
+    mine, theirs = (
+        part[np.lexsort((part, which.species))] for which in (frame, other) for part in [_matrix(which).mean(axis=1)]
+    )
+    return bool(np.abs(mine - theirs).max() <= tolerance)
+
+
+def _same_cell(frame: Frame, other: Frame, tolerance: float) -> bool:
+    """Tell whether the periodic lattice vectors have equal lengths and angles, and enclose the same volume."""
+    mine, theirs = (np.asarray(which.cell)[which.pbc] for which in (frame, other))
+    lengths = [np.sort(np.linalg.norm(cell, axis=1)) for cell in (mine, theirs)]
+    relative = tolerance / lengths[0].min()
+    upper = np.triu_indices(len(mine), 1)
+    angles = [
+        np.sort(np.abs((cell @ cell.T)[upper] / np.outer(*[np.linalg.norm(cell, axis=1)] * 2)[upper]))
+        for cell in (mine, theirs)
+    ]
+    volumes = [np.sqrt(np.linalg.det(cell @ cell.T)) for cell in (mine, theirs)]
+    return bool(
+        np.abs(lengths[0] - lengths[1]).max() <= tolerance
+        and np.abs(angles[0] - angles[1]).max(initial=0.0) <= 2 * relative
+        and abs(volumes[0] - volumes[1]) <= 3 * relative * np.prod(lengths[0])
+    )
+
+
+def _sorted_distances(frame: Frame) -> Array:
+    """Return the distances of all pairs of atoms, sorted within each pair of elements, [N (N - 1) / 2]."""
+    if frame.pbc.any():
+        src, dst = np.triu_indices(len(frame), 1)
+        length = _matrix(frame)[src, dst]
+    else:
+        src, dst = np.triu_indices(len(frame), 1)
+        length = np.linalg.norm(frame.pos[dst] - frame.pos[src], axis=1)
+    one, two = frame.species[src], frame.species[dst]
+    kinds = np.minimum(one, two) * 1000 + np.maximum(one, two)
+    return np.asarray(length[np.lexsort((length, kinds))], dtype=np.float64)
+
+
+def _matrix(frame: Frame) -> Array:
+    """Return the distances of all atoms, [N, N]; in periodic systems to the nearest image."""
+    vec = frame.pos[None] - frame.pos[:, None]
+    if not frame.pbc.any():
+        return np.asarray(np.linalg.norm(vec, axis=2))
+    cell = np.asarray(frame.cell, dtype=np.float64)[frame.pbc]
+    vec -= np.round(vec @ np.linalg.pinv(cell)) @ cell
+    nearest = np.full(vec.shape[:2], np.inf)
+    for shift in product((-1, 0, 1), repeat=len(cell)):  # in a skewed cell the nearest one may be next door
+        np.minimum(nearest, ((vec + np.array(shift) @ cell) ** 2).sum(axis=2), out=nearest)
+    return np.asarray(np.sqrt(nearest))
+
+
+def _checked(frame: Frame) -> Frame:
+    """Return a frame whose atoms have distances."""
+    if not len(frame):
+        raise DataError(f"{frame.source}: needed atoms to compare structures; found none; remove the frame")
+    if not np.isfinite(frame.pos).all():
+        atom = int(np.flatnonzero(~np.isfinite(frame.pos).all(axis=1))[0])
+        raise DataError(
+            f"{frame.source}: positions need finite numbers; found {frame.pos[atom].tolist()} for atom {atom}; remove "
+            "the frame"
+        )
+    if frame.pbc.any() and np.linalg.matrix_rank(np.asarray(frame.cell)[frame.pbc]) < frame.pbc.sum():
+        raise DataError(
+            f"{frame.source}: cell needs lattice vectors that span its periods; found "
+            f"{np.asarray(frame.cell).tolist()}; correct it, or pbc"
+        )
+    return frame
 
 
 def _sorted_environments(frame: Frame) -> tuple[Array, float]:
@@ -162,13 +245,9 @@ def _environments(frame: Frame) -> tuple[Array, float]:
 
 def _edges(frame: Frame) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
     """Return pairs of atoms and their distances up to the cutoff."""
-    if frame.pbc.any():
-        edge_index, edge_shift = neighbor_list(frame.pos, frame.cell, frame.pbc, _CUTOFF)
-        src, dst = edge_index.numpy()
-        vec = frame.pos[dst] - frame.pos[src] + edge_shift.numpy() @ np.asarray(frame.cell)
-    else:
-        src, dst = np.nonzero(~np.eye(len(frame), dtype=bool))
-        vec = frame.pos[dst] - frame.pos[src]
+    edge_index, edge_shift = neighbor_list(frame.pos, frame.cell, frame.pbc, _CUTOFF)
+    src, dst = edge_index.numpy()
+    vec = frame.pos[dst] - frame.pos[src] + edge_shift.numpy() @ np.asarray(frame.cell)
     length = np.sqrt(np.einsum("ea,ea->e", vec, vec))
     near = length < _CUTOFF
     return src[near], dst[near], length[near]
@@ -180,26 +259,41 @@ def _near_steps(train: Sequence[Frame], held: Sequence[Frame], copies: set[int])
     systems: dict[bytes, list[int]] = {}
     for place, frame in enumerate(train):
         systems.setdefault(_system(frame), []).append(place)
-    means = {
-        key: np.stack([_environments(train[place])[0].ravel() for place in systems[key]])
+    rows = {
+        key: np.stack([_pair_row(train[place]) for place in systems[key]])
         for key in {_system(held[place]) for place in places} & systems.keys()
     }
     pairs = []
     for place in places:
         key = _system(held[place])
-        if key not in means:
+        if key not in rows:
             continue
-        far = ((means[key] - _environments(held[place])[0].ravel()) ** 2).sum(axis=1)
-        for candidate in np.argsort(far)[:_CANDIDATES]:
+        far = ((rows[key] - _pair_row(held[place])) ** 2).sum(axis=1)
+        for candidate in np.argsort(far, kind="stable")[:_CANDIDATES]:
             if _rmsd(train[systems[key][candidate]], held[place]) < _STEP:
                 pairs.append((systems[key][candidate], place))
                 break
     return pairs, len(places)
 
 
+def _pair_row(frame: Frame) -> NDArray[np.float32]:
+    """Return the distances of some pairs of atoms, always the same ones, and the lengths of the cell."""
+    src, dst = np.triu_indices(len(frame), 1)
+    some = np.linspace(0, len(src) - 1, min(_ROW, len(src))).astype(int)
+    vec = frame.pos[dst[some]] - frame.pos[src[some]]
+    lengths = np.zeros(0)
+    if frame.pbc.any():
+        cell = np.asarray(frame.cell)[frame.pbc]
+        vec -= np.round(vec @ np.linalg.pinv(cell)) @ cell
+        lengths = np.linalg.norm(cell, axis=1)
+    return np.concatenate([np.linalg.norm(vec, axis=1), lengths]).astype(np.float32)
+
+
 def _rmsd(frame: Frame, other: Frame) -> float:
     """Return the RMS displacement after the best shift, and in open systems the best rotation, Å."""
     if frame.cell is not None and other.cell is not None and frame.pbc.any():
+        if min(np.linalg.matrix_rank(cell) for cell in (frame.cell, other.cell)) < 3:
+            return float("inf")  # such a cell has no fractional coordinates
         fractional = other.pos @ np.linalg.inv(other.cell) - frame.pos @ np.linalg.inv(frame.cell)
         moved = (fractional - np.where(frame.pbc, np.round(fractional), 0)) @ frame.cell
         moved -= moved.mean(axis=0)
@@ -212,6 +306,12 @@ def _rmsd(frame: Frame, other: Frame) -> float:
 
 def _formula(frame: Frame) -> bytes:
     return np.sort(frame.species).tobytes() + frame.pbc.tobytes()
+
+
+def _bits(frame: Frame) -> bytes:
+    """Return what only an exact copy shares."""
+    cell = b"" if frame.cell is None else frame.cell.tobytes()
+    return hashlib.sha256(frame.species.tobytes() + frame.pos.tobytes() + frame.pbc.tobytes() + cell).digest()
 
 
 def _system(frame: Frame) -> bytes:

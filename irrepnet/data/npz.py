@@ -15,7 +15,7 @@ from irrepnet.data.raw_frame import frame_from_raw
 from irrepnet.data.units import Keys, Units
 from irrepnet.errors import DataError
 
-__all__ = ["read_npz"]
+__all__ = ["load_npz", "read_npz"]
 
 
 def read_npz(file: Path, label: str, keys: Keys, units: Units | None) -> list[Frame]:
@@ -36,7 +36,7 @@ def read_npz(file: Path, label: str, keys: Keys, units: Units | None) -> list[Fr
         >>> len(read_npz(locate("package:water_xtb/heldout.npz"), "heldout.npz", Keys(), None)[0])
         192
     """
-    arrays = _load(file, label)
+    arrays = load_npz(file, label)
     rows = cut_columns(arrays, keys, label)
     units = choose_units(label, units, said_units(label, arrays))
     return [
@@ -45,9 +45,28 @@ def read_npz(file: Path, label: str, keys: Keys, units: Units | None) -> list[Fr
     ]
 
 
-def _load(file: Path, label: str) -> dict[str, NDArray[Any]]:
+def load_npz(file: Path, label: str) -> dict[str, NDArray[Any]]:
+    """Return the arrays of an npz file by name; nothing is unpickled.
+
+    Args:
+        file: The file.
+        label: Its name in messages.
+
+    Raises:
+        DataError: If it is damaged, holds Python objects, or two arrays of one name.
+
+    Example:
+        >>> from irrepnet.data.formats import locate
+        >>> load_npz(locate("package:water_xtb/heldout.npz"), "heldout.npz")["energy_unit"].item()
+        'eV'
+    """
     try:
         with np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+            names = list(archive.files)
+            arrays = {name: archive[name] for name in names}
     except Exception as error:  # damaged files raise whatever the damaged part raises, from zlib to the tokeniser
         raise DataError(f"{label}: needed a whole npz file of plain arrays; found it unreadable ({error})") from error
+    if len(arrays) != len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{label}: needed each array once; found {twice!r} {names.count(twice)} times; write it again")
+    return arrays

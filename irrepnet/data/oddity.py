@@ -11,8 +11,9 @@ class Oddity(NamedTuple):
     """One finding about data; its text is a sentence for the user.
 
     Args:
-        kind: ``duplicate``, ``energy_outlier``, ``force_outlier``, ``net_force``, ``length_unit``, ``energy_unit``,
-            ``force_unit``, ``force_sign``, ``stress_unit``, ``stress_sign``, ``unknown_property``, ``leak``, ...
+        kind: ``duplicate``, ``energy_outlier``, ``force_outlier``, ``net_force``, ``zero_forces``, ``length_unit``,
+            ``energy_unit``, ``force_unit``, ``force_sign``, ``stress_unit``, ``stress_sign``, ``unknown_property``,
+            ``leak``, ...
         source: The frame, or the set of frames, that it is about.
         value: The number that was found.
         unit: Of that number; empty for a ratio.

@@ -21,6 +21,7 @@ _FAR = 10.0  # median absolute deviations, scaled to a standard deviation
 _MAD = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 _MIN_SPREAD = 1e-3  # eV/atom: nothing nearer than this is an outlier, however narrow the rest
 _MIN_FRAMES = 20
+_MIN_ZERO = 5  # relaxed structures, one or two of each composition, have no forces
 _NET = 0.1  # of the sum of the sizes of all forces of a frame
 
 
@@ -28,7 +29,7 @@ def find_outliers(frames: Sequence[Frame]) -> list[Oddity]:
     """Return frames whose labels are far from those of the rest.
 
     Energies are compared with a robust fit of the energy by composition; forces with the RMS of the typical frame; the
-    sum of the forces of a frame, which should be zero, with their sizes.
+    sum of the forces of a frame, which should be zero, with their sizes. Forces that are zero throughout stand out too.
 
     Example:
         >>> frames = [Frame(species=[1], pos=[[0, 0, 0]], energy=-13.6 + 1e-3 * (i % 7)) for i in range(30)]
@@ -36,7 +37,7 @@ def find_outliers(frames: Sequence[Frame]) -> list[Oddity]:
         >>> print(find_outliers(frames)[0])
         a.xyz frame 30: energy is 27.2 eV from what its composition has in other frames, where 0.00297 eV is typical;...
     """
-    return _energy_outliers(frames) + _force_outliers(frames) + _net_forces(frames)
+    return _energy_outliers(frames) + _force_outliers(frames) + _net_forces(frames) + _zero_forces(frames)
 
 
 def _energy_outliers(frames: Sequence[Frame]) -> list[Oddity]:
@@ -113,3 +114,22 @@ def _net_forces(frames: Sequence[Frame]) -> list[Oddity]:
         "together; look for lost or constrained atoms, or an outer field"
     )
     return [Oddity("net_force", source, net, "eV/Å", sentence)]
+
+
+def _zero_forces(frames: Sequence[Frame]) -> list[Oddity]:
+    """Return one finding if all forces are exactly zero, though atoms are not alone and energies differ."""
+    labelled = [frame for frame in frames if frame.forces is not None and len(frame) > 1]
+    if len(labelled) < _MIN_ZERO or any(np.any(frame.forces != 0) for frame in labelled):
+        return []
+    energies: dict[bytes, set[float]] = {}
+    for frame in labelled:
+        if frame.energy is not None:
+            energies.setdefault(np.sort(frame.species).tobytes(), set()).add(frame.energy)
+    if all(len(found) < 2 for found in energies.values()):
+        return []
+    source = f"{frames[0].source} to {frames[-1].source}"
+    sentence = (
+        f"{source}: all forces are exactly zero in {len(labelled)} frames, though structures of one composition differ "
+        "in energy; look for forces that were never computed or written, or for another column, and set keys.forces"
+    )
+    return [Oddity("zero_forces", source, 0.0, "eV/Å", sentence)]

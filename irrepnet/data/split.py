@@ -6,6 +6,7 @@ Neighbouring frames of one trajectory are nearly equal, so a split by frame test
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -20,6 +21,7 @@ __all__ = ["read_ids", "select_groups", "select_ids", "split_by_group", "write_i
 
 # Among more ids, looking for the nearest takes seconds.
 _MAX_LISTED = 20_000
+_MAX_SHOWN = 20
 
 
 def split_by_group(frames: Sequence[Frame], fractions: Sequence[float], seed: int) -> tuple[Sequence[Frame], ...]:
@@ -79,12 +81,14 @@ def select_groups(frames: Sequence[Frame], groups: Sequence[str]) -> Sequence[Fr
         2
     """
     of_frames = texts_of(frames, "group")
-    present = sorted({group for group in of_frames if group is not None})
+    present = {group for group in of_frames if group is not None}
     for group in groups:
         if group not in present:
-            listing = ", ".join(present) or "no groups; set keys.group"
-            raise DataError(f"needed group {group!r}; found {listing}.{did_you_mean(group, present)}")
-    return take_frames(frames, [place for place, group in enumerate(of_frames) if group in groups])
+            listing = ", ".join(sorted(present)[:_MAX_SHOWN]) or "no groups; set keys.group"
+            more = f" and {len(present) - _MAX_SHOWN} more" if len(present) > _MAX_SHOWN else ""
+            raise DataError(f"needed group {group!r}; found {listing}{more}.{did_you_mean(group, sorted(present))}")
+    wanted = set(groups)
+    return take_frames(frames, [place for place, group in enumerate(of_frames) if group in wanted])
 
 
 def read_ids(path: str | Path) -> list[str]:
@@ -104,7 +108,7 @@ def read_ids(path: str | Path) -> list[str]:
         ['7', 'gdb_12']
     """
     try:
-        lines = Path(path).expanduser().read_text(encoding="utf-8").splitlines()
+        lines = Path(path).expanduser().read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: needed a text file of ids, one per line; found it unreadable ({error})") from error
     lines = [" " + line for line in lines]
@@ -177,8 +181,7 @@ def select_ids(frames: Sequence[Frame], ids: Sequence[str]) -> list[Frame]:
         if len(places[name]) > 1:
             one, other = (frames[place].source for place in places[name][:2])
             raise DataError(f"needed one frame of id {name!r}; found {one} and {other}")
-    repeated = len(ids) - len(set(ids))
-    if repeated:
-        twice = next(name for number, name in enumerate(ids) if name in ids[:number])
+    if len(ids) > len(set(ids)):
+        twice = Counter(ids).most_common(1)[0][0]
         raise DataError(f"needed each id once; found {twice!r} twice")
     return [frames[places[name][0]] for name in ids]

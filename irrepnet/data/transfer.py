@@ -31,6 +31,10 @@ class _Interrupted(Exception):
     """A passing failure: worth another try."""
 
 
+class _Discarded(_Interrupted):
+    """What was there cannot be built upon; worth another try, but not time after time."""
+
+
 @dataclass(frozen=True)
 class Transfer:
     """One address and where its bytes go.
@@ -39,19 +43,27 @@ class Transfer:
         address: http or https.
         target: The name that the file will have; the bytes go to ``<target>.part``.
         size: What it has to measure, bytes; None if not known.
-        resumable_without_proof: Whether to go on with what is there though the server does not say whether the file is
-            still the same: right where a checksum will tell.
+        checksum_known: Whether a checksum will tell right bytes from wrong ones. Without one the server has to say how
+            long the file is and, to go on with a part, that the file is still the same; and it may not be a web page.
+        ready: Makes folder and lock, once the server begins to deliver, and tells whether what was there before still
+            is; ``wait=True``: waits for another process at work.
     """
 
     address: str
     target: Path
     size: int | None
-    resumable_without_proof: bool
+    checksum_known: bool
+    ready: Callable[[bool], bool] = lambda wait: True
 
     @property
     def part(self) -> Path:
         """Where the bytes go."""
-        return self.target.with_name(f"{self.target.name}.part")
+        return self.part_of(self.target)
+
+    @staticmethod
+    def part_of(target: Path) -> Path:
+        """Return where the bytes of a file go."""
+        return target.with_name(f"{target.name}.part")
 
     @staticmethod
     def note_of(part: Path) -> Path:
@@ -71,7 +83,7 @@ class Transfer:
         except (OSError, ValueError):
             return 0, None
         mark = note.get("mark") if isinstance(note, dict) and note.get("address") == self.address else None
-        return (size, mark) if mark or self.resumable_without_proof else (0, None)
+        return (size, mark) if mark or self.checksum_known else (0, None)
 
     def note(self, mark: str | None) -> None:
         """Write down where the part is from."""
@@ -80,7 +92,7 @@ class Transfer:
 
 
 def transfer(plan: Transfer, *, timeout: float, pause: float) -> Path:
-    """Return the part file, with all bytes that the address serves.
+    """Return the part file, with all bytes that the address serves; the target if another process has made it.
 
     Args:
         plan: What to bring.
@@ -91,41 +103,68 @@ def transfer(plan: Transfer, *, timeout: float, pause: float) -> Path:
         TransferError: If the address does not serve the file, or breaks off time after time.
         OSError: If the part cannot be written.
     """
-    failures = 0
+    failures, discarded = 0, 0
     with _progress(plan) as show:
-        while True:
+        while not plan.target.exists():
             before, _ = plan.begun()
             try:
-                _receive(plan, timeout, show)
-                return plan.part
+                if _receive(plan, timeout, show):
+                    return plan.part
+                plan.ready(True)
             except _Interrupted as error:
                 progress = plan.begun()[0] - before
                 failures = 1 if progress >= _CHUNK else failures + 1
-                if failures >= _TRIES:
+                discarded += isinstance(error, _Discarded)
+                if max(failures, discarded) >= _TRIES:
                     raise TransferError(f"{error}, {_TRIES} times in a row") from error
                 time.sleep(pause * 2 ** (failures - 1))
+    return plan.target
 
 
-def _receive(plan: Transfer, timeout: float, show: Callable[[int, int | None], None]) -> None:
-    """Receive once, from where the part ends."""
+def _receive(plan: Transfer, timeout: float, show: Callable[[int, int | None], None]) -> bool:
+    """Receive once, from where the part ends; False if another process is at it."""
     have, mark = plan.begun()
     if plan.size is not None and have == plan.size:
-        return
+        return True
     with _open(plan, have, mark, timeout) as answer:
         if answer.status == 200:  # the server knows no ranges, or has another file now
             have = 0
         elif answer.status != 206 or _range_start(answer) != have:
             plan.discard()
-            raise _Interrupted(f"answered {answer.status} with another range than bytes from {have} on")
+            raise _Discarded(f"answered {answer.status} with another range than bytes from {have} on")
+        elif not _same_version(plan, mark, answer):
+            plan.discard()
+            raise _Discarded("goes on with another version of the file")
         total = _total(answer, have)
         if plan.size is not None and total is not None and total != plan.size:
             plan.discard()
             raise TransferError(f"serves {total} bytes; needed {plan.size}")
+        if not plan.checksum_known:
+            _check_kind(answer, total)
+        if not plan.ready(False):
+            return False
         plan.note(_mark(answer))
         with plan.part.open("ab" if have else "wb") as stream:
-            have = _copy(plan, answer, stream, have, total if total is not None else plan.size, show)
+            total = total if total is not None else plan.size
+            have = _copy(plan, answer, stream, have, total, show)
     if total is not None and have < total:
         raise _Interrupted(f"broke off after {have} of {total} bytes")
+    return True
+
+
+def _same_version(plan: Transfer, mark: str | None, answer: http.client.HTTPResponse) -> bool:
+    """Tell whether a range continues the part that is there: a server may take no notice of If-Range."""
+    now = _mark(answer)
+    return now == mark if mark and now else plan.checksum_known
+
+
+def _check_kind(answer: http.client.HTTPResponse, total: int | None) -> None:
+    """Raise an error for what no checksum would find: a page about the file, or a part of it that looks whole."""
+    kind = answer.headers.get_content_type()
+    if kind in ("text/html", "application/xhtml+xml"):
+        raise TransferError(f"serves a web page ({kind}) instead of the file")
+    if total is None and not answer.chunked:
+        raise TransferError("does not say how long the file is, so that a part of it could pass for all of it")
 
 
 def _copy(
@@ -168,7 +207,7 @@ def _open(plan: Transfer, have: int, mark: str | None, timeout: float) -> Any:
         error.close()
         if error.code == 416:  # the part is longer than the file is now
             plan.discard()
-            raise _Interrupted("has a shorter file than before") from error
+            raise _Discarded("has a shorter file than before") from error
         kind = _Interrupted if error.code in _PASSING else TransferError
         raise kind(f"answered {error.code} {error.reason}") from error
     except (OSError, http.client.HTTPException) as error:  # URLError is an OSError

@@ -35,6 +35,8 @@ _OTHER_NAMES = {
     "Å": "angstrom",
     "A": "angstrom",
     "Angstrom": "angstrom",
+    "Ang": "angstrom",
+    "Bohr": "bohr",
 }
 
 

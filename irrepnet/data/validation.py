@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from irrepnet.data.elements import SYMBOLS
 from irrepnet.data.energy_work import find_wrong_ratios
@@ -17,7 +18,7 @@ from irrepnet.data.outliers import find_outliers
 from irrepnet.data.unit_magnitude import find_wrong_magnitudes
 from irrepnet.errors import DataError, did_you_mean
 
-__all__ = ["duplicated_frames", "find_oddities", "validate_frames"]
+__all__ = ["check_frames", "duplicated_frames", "find_oddities", "validate_frames"]
 
 _LABELS = ("energy", "forces", "stress")
 # H2, the shortest bond there is, has 0.74 Å; half of it is met by nothing but wrong units, columns or atoms.
@@ -53,6 +54,35 @@ def validate_frames(
         >>> validate_frames([water, water], require=["energy"])
         ['frame and frame are the same structure']
     """
+    check_frames(frames, require=require, known_species=known_species)
+    sentences: dict[str, list[str]] = {}
+    for oddity in find_oddities(frames):
+        sentences.setdefault(oddity.kind, []).append(oddity.sentence)
+    return [text for found in sentences.values() for text in _first(found)]
+
+
+def check_frames(
+    frames: Sequence[Frame],
+    *,
+    require: Collection[str] = ("energy", "forces"),
+    known_species: Collection[int] | None = None,
+) -> None:
+    """Raise on frames that cannot be learned from or predicted: what :func:`validate_frames` does before it looks.
+
+    Args:
+        frames: Frames of one set.
+        require: Which of ``energy``, ``forces``, ``stress`` and of the properties every frame must have.
+        known_species: Atomic numbers that a model knows; None: all elements.
+
+    Raises:
+        DataError: If there are no frames, a required label is missing, a number is not finite, an element is unknown, a
+            cell is singular, or two atoms are nearer than any bond. Names file, frame and atom.
+
+    Example:
+        >>> check_frames([Frame(species=[0], pos=[[0, 0, 0]], source="a.npz frame 0")], require=())
+        Traceback (most recent call last):
+        irrepnet.errors.DataError: a.npz frame 0: species needs atomic numbers 1 to 118; found 0 (no element) at atom 0
+    """
     if not len(frames):
         raise DataError("needed at least one frame; found none")
     _check_require(frames, require)
@@ -63,10 +93,6 @@ def validate_frames(
         if frame.cell is not None:
             check_cell(torch.tensor(frame.cell), torch.tensor(frame.pbc), frame.source)
         _check_distances(frame)
-    sentences: dict[str, list[str]] = {}
-    for oddity in find_oddities(frames):
-        sentences.setdefault(oddity.kind, []).append(oddity.sentence)
-    return [text for found in sentences.values() for text in _first(found)]
 
 
 def find_oddities(frames: Sequence[Frame]) -> list[Oddity]:
@@ -217,11 +243,14 @@ def _check_species(frame: Frame, known: Collection[int] | None) -> None:
 def _check_distances(frame: Frame) -> None:
     off = np.abs(frame.pos - np.median(frame.pos, axis=0)).max(axis=1)
     if off.max() > _TOO_FAR:
-        atom = int(off.argmax())
+        # Of two atoms both are far from their middle; the one far from the origin is the odd one.
+        atom = int(np.where(off > _TOO_FAR, np.abs(frame.pos).max(axis=1), -1.0).argmax())
         raise DataError(
             f"{frame.source}: atoms need to be within {_TOO_FAR:.0f} Å of each other; found atom {atom} at "
             f"{frame.pos[atom].tolist()}; look for a damaged number or another length unit"
         )
+    if frame.cell is not None and frame.pbc.any():
+        _check_heights(frame.cell[frame.pbc], frame.source)
     edge_index, _ = neighbor_list(frame.pos, frame.cell, frame.pbc, _TOO_NEAR)
     if edge_index.shape[1]:
         src, dst = edge_index[:, 0].tolist()
@@ -229,4 +258,21 @@ def _check_distances(frame: Frame) -> None:
         raise DataError(
             f"{frame.source}: atoms need to be {_TOO_NEAR} Å apart; found {pair} nearer; look for another length unit "
             "(declare units.length), swapped columns or coincident atoms"
+        )
+
+
+def _check_heights(periods: NDArray[np.float64], source: str) -> None:
+    """Raise a DataError for lattice planes that are too near each other, before all images between them are listed."""
+    lengths = np.linalg.norm(periods, axis=1)
+    if lengths.min() < _TOO_NEAR:
+        raise DataError(
+            f"{source}: atoms need to be {_TOO_NEAR} Å apart; found each atom and its image nearer, by a lattice "
+            f"vector of {lengths.min():.3g} Å; look for another length unit (declare units.length) or swapped columns"
+        )
+    heights = 1 / np.linalg.norm(np.linalg.pinv(periods), axis=0)  # of a vector above the plane of the others
+    if heights.min() < _TOO_NEAR:
+        raise DataError(
+            f"{source}: cell needs lattice planes {_TOO_NEAR} Å apart; found {heights.min():.3g} Å (lattice vectors of "
+            f"{', '.join(f'{length:.4g}' for length in lengths)} Å); look for a damaged number, or take shorter "
+            "lattice vectors of the same crystal"
         )

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from irrepnet.data.elements import SYMBOLS
+from irrepnet.data.extxyz_text import comment_entries
 from irrepnet.data.frame import Frame
 from irrepnet.errors import DataError
 
@@ -26,7 +26,8 @@ def write_extxyz(frames: Iterable[Frame], path: Path) -> int:
     """Write frames to an extended XYZ file, in eV and Å; see :func:`~irrepnet.data.write_frames`.
 
     Frames are written one after the other. Columns have eight decimals, as ASE writes them. Tensors of atoms become
-    rows of numbers: the format has columns, but no axes.
+    rows of numbers: the format has columns, but no axes. Properties that only some frames have are not known in the
+    others when they are read.
 
     Args:
         frames: The frames.
@@ -36,8 +37,8 @@ def write_extxyz(frames: Iterable[Frame], path: Path) -> int:
         The number of frames.
 
     Raises:
-        DataError: If ase is not installed, or a property has a name that is taken, or an id or group cannot be written
-            so that it comes back as it is.
+        DataError: If ase is not installed, a property has a name that is taken, an id or group cannot be written so
+            that it comes back as it is, or a species is no element.
 
     Example:
         >>> import tempfile
@@ -66,6 +67,9 @@ def _atoms(frame: Frame) -> Any:
     """Return ASE's Atoms with all that the frame knows."""
     from ase import Atoms
 
+    unknown = frame.species[(frame.species < 1) | (frame.species >= len(SYMBOLS))]
+    if len(unknown):
+        raise DataError(f"{frame.source}: extxyz needs atomic numbers 1 to {len(SYMBOLS) - 1}; found {unknown[0]}")
     atoms = Atoms(frame.species, frame.pos, cell=frame.cell, pbc=frame.pbc, info=dict(_UNITS))
     for name in ("energy", "stress"):
         if getattr(frame, name) is not None:
@@ -92,17 +96,15 @@ def _check_name(name: str, taken: Collection[str], source: str) -> None:
         )
 
 
-def _text(text: str, what: str) -> str | list[str]:
-    """Return a text so that it comes back as it is: ASE takes ``007`` for a number, but not a list of one text."""
-    from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
+def _text(text: str, what: str) -> str:
+    """Return a text if it comes back as it is."""
+    from ase.io.extxyz import key_val_dict_to_str
 
-    for form in (text, [text]):
-        line = key_val_dict_to_str({"id": form})
-        try:
-            found = key_val_str_to_dict(line)
-        except ValueError:
-            continue
-        is_whole = len(line.splitlines()) == 1 and found.keys() == {"id"} and np.size(found["id"]) == 1
-        if is_whole and str(np.asarray(found["id"]).item()) == text:
-            return form
+    line = key_val_dict_to_str({"id": text})
+    try:
+        found = comment_entries(line, what)
+    except DataError:
+        found = {}
+    if len(line.splitlines()) == 1 and found == {"id": text} and not text.startswith("_JSON "):
+        return text
     raise DataError(f"{what} needs a text without line breaks and backslashes; found {text!r}; write .npz or .h5")

@@ -35,7 +35,8 @@ def write_npz(frames: Iterable[Frame], path: Path) -> int:
 
     Raises:
         DataError: If there are no frames, some have a label or group that others lack, which npz has no place for, or a
-            property has different shapes or a name that is taken.
+            property has different shapes or a name that is taken; if an id or group ends in a zero byte, which numpy
+            takes away, or a frame without an id would get that of another.
 
     Example:
         >>> import tempfile
@@ -87,10 +88,21 @@ def _texts(frames: Sequence[Frame]) -> dict[str, NDArray[Any]]:
     texts = {}
     groups = _of_all(frames, "group")
     if groups is not None:
-        texts["group"] = np.array(groups)
-    if any(frame.id is not None for frame in frames):  # a frame without an id is called by its place
-        texts["id"] = np.array([str(place) if frame.id is None else frame.id for place, frame in enumerate(frames)])
-    return texts
+        texts["group"] = groups
+    given = {frame.id for frame in frames if frame.id is not None}
+    if given:  # a frame without an id is called by its place
+        for place, frame in enumerate(frames):
+            if frame.id is None and str(place) in given:
+                raise DataError(
+                    f"{frame.source}: a frame without an id is called by its place, {place}; found another frame of "
+                    "that id; give ids to all frames"
+                )
+        texts["id"] = [str(place) if frame.id is None else frame.id for place, frame in enumerate(frames)]
+    for name, values in texts.items():
+        for frame, text in zip(frames, values, strict=True):
+            if text.endswith("\0"):
+                raise DataError(f"{frame.source}: {name} needs a text without a zero at its end; found {text!r}")
+    return {name: np.array(values) for name, values in texts.items()}
 
 
 def _properties(

@@ -14,7 +14,7 @@ __getattr__, __dir__, __all__ = lazy_face(
         "TensorConfig": "tensor",
         "TensorModel": "tensor",
         "Trunk": "trunk",
-        "TrunkConfig": "trunk",
+        "TrunkConfig": "trunk_config",
         "build_model": "registry",
         "closest_approaches": "repulsion",
         "edge_vectors": "trunk",
@@ -24,7 +24,7 @@ __getattr__, __dir__, __all__ = lazy_face(
         "property_statistics": "property",
         "save_model": "checkpoint",
         "save_tensors": "checkpoint",
-        "tensor_statistics": "tensor",
+        "tensor_statistics": "tensor_statistics",
         "write_atomic": "checkpoint",
     },
 )

@@ -8,14 +8,9 @@ its own 64 digits read as zeros, so that no byte is left out, the header's inclu
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import fcntl
 import hashlib
 import json
 import os
-import secrets
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 import irrepnet
+from irrepnet.data.atomic_file import atomic_file
 from irrepnet.errors import CheckpointError
 from irrepnet.models.migrations import FORMAT_VERSION, migrate
 
@@ -64,44 +60,14 @@ def write_atomic(path: str | os.PathLike[str], payload: bytes) -> None:
         raise FileNotFoundError(f"to write {target.name} its folder must exist; there is no {target.parent}; create it")
     if target.exists() and not target.is_file():  # to replace /dev/null would harm the whole machine
         raise CheckpointError(f"a file is written by replacing it; {target} is no regular file; give another name")
-    _remove_leftovers(target)
-    mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else None
-    temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.tmp"
-    # For a new file the umask decides, as for any.
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666 if mode is None else mode)
-    try:
+    with atomic_file(target) as temporary:
+        descriptor = os.open(temporary, os.O_WRONLY)
         try:
-            with contextlib.suppress(OSError):  # a courtesy: on a mount without locks leftovers stay, see there
-                fcntl.flock(descriptor, fcntl.LOCK_EX)  # held while alive: tells a writer at work from a dead one
-            if mode is not None:
-                with contextlib.suppress(OSError):  # a mount without permissions has no others to give
-                    os.fchmod(descriptor, mode)
             view = memoryview(payload)
             while view:
                 view = view[os.write(descriptor, view) :]
-            os.fsync(descriptor)
-            os.replace(temporary, target)
         finally:
             os.close(descriptor)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the new name is in the folder, and only now safe from a power cut
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network mounts know no fsync of a folder
-            raise
-    finally:
-        os.close(folder)
-
-
-def _remove_leftovers(target: Path) -> None:
-    """Remove temporary files of writers that died; the kernel drops a dead process's lock. Without locks, none."""
-    for leftover in target.parent.glob(f".{target.name}.{'[0-9a-f]' * 8}.tmp"):
-        with contextlib.suppress(OSError), leftover.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            leftover.unlink()
 
 
 def save_tensors(path: str | os.PathLike[str], tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
@@ -198,11 +164,11 @@ def _checked_record(path: Path, raw: bytes) -> dict[str, Any]:
     try:
         entries = json.loads(raw[_HEAD:header])
         record = json.loads(entries["__metadata__"]["irrepnet"])
-        digest, version, writer = record["sha256"], int(record["format"]), record["irrepnet"]
+        digest, version, writer = record["sha256"], _whole(record["format"]), record["irrepnet"]
         ends = (int(entry["data_offsets"][1]) for name, entry in entries.items() if name != "__metadata__")
         size = header + max(ends, default=0)
         place = raw.index(digest.encode(), 0, header)
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, ArithmeticError, RecursionError) as error:
         if raw.startswith((b"\x80", b"PK\x03\x04")):  # not before: the length of a sound header may begin with 0x80
             raise CheckpointError(
                 f"{path} looks like a pickle (torch.save); irrepnet reads only its own files and never unpickles, "
@@ -222,6 +188,12 @@ def _checked_record(path: Path, raw: bytes) -> dict[str, Any]:
             f"formats up to {FORMAT_VERSION}; update irrepnet"
         )
     return record
+
+
+def _whole(version: object) -> int:
+    if type(version) is not int:  # True is no format, nor is 1.9
+        raise ValueError(f"formats are whole numbers; found {version!r}")
+    return version
 
 
 def save_model(model: nn.Module, path: str | os.PathLike[str], *, extra: dict[str, Any] | None = None) -> None:
@@ -310,7 +282,7 @@ def _built(path: str | os.PathLike[str], metadata: dict[str, Any], device: str) 
     try:
         with torch.random.fork_rng(devices=[]), torch.device(device):  # the weights that are drawn are thrown away
             return build_model(metadata["kind"], metadata["config"])
-    except (ValueError, TypeError, RuntimeError) as error:  # pydantic's ValidationError; too little memory
+    except (ValueError, TypeError, RuntimeError, ArithmeticError) as error:  # pydantic's ValidationError; no memory
         reader = f"irrepnet {irrepnet.__version__}"
         raise CheckpointError(
             f"{path} describes a model that {reader} cannot build: {error}; update irrepnet"

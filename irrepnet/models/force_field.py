@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from irrepnet.data.graph import Graph
 from irrepnet.errors import DataError
 from irrepnet.models.repulsion import bond_lengths, species_pairs
-from irrepnet.models.trunk import DTYPES, Trunk, TrunkConfig, Width
+from irrepnet.models.trunk import Trunk, scale_to
+from irrepnet.models.trunk_config import DTYPES, TrunkConfig, Widths
 from irrepnet.nn.pool import ScalarReadout, sum_pool
 from irrepnet.nn.radial_network import RadialNetwork
 from irrepnet.nn.zbl import ZBLRepulsion
@@ -42,7 +43,7 @@ class ForceFieldConfig(TrunkConfig):
         "repulsion_ends",
     )
 
-    readout_hidden: tuple[Width, ...] = Field((16,), description="widths of the energy readout's hidden layers")
+    readout_hidden: Widths = Field((16,), description="widths of the energy readout's hidden layers")
     energy_scale: PositiveFloat | tuple[PositiveFloat, ...] = Field(
         1.0, description="energy that one unit of the network's output stands for, eV; one number or one per species"
     )
@@ -86,8 +87,6 @@ class ForceFieldConfig(TrunkConfig):
         if self.repulsion_ends is not None and len(self.repulsion_ends) != len(pairs):
             wanted = ", ".join(f"{a}-{b}" for a, b in pairs)
             raise ValueError(f"repulsion_ends needs one value for each of {wanted}; found {len(self.repulsion_ends)}")
-        if self.repulsion == "zbl":
-            _ = self.ends  # an element without a known radius is found here
         return self
 
 
@@ -115,9 +114,9 @@ class ForceField(nn.Module):
     The features :math:`x_i` are a species embedding after ``num_layers`` of :class:`~irrepnet.nn.PointConvolution`,
     self-connection and gate; :math:`u` is a small network on their scalars; shifts :math:`\epsilon` and scales
     :math:`\lambda` are given. The features :math:`x^0_s` of an isolated atom are computed beside them, so that such an
-    atom has exactly the energy :math:`\epsilon_s`. The repulsion V of nuclei is :class:`~irrepnet.nn.ZBLRepulsion` or
-    zero; edges come in pairs, so each counts half. Every sum over atoms is in float64. Outputs can be differentiated
-    once more in training mode, and where ``graph.pos`` requires a gradient.
+    atom has the energy :math:`\epsilon_s` but for rounding. The repulsion V of nuclei is
+    :class:`~irrepnet.nn.ZBLRepulsion` or zero; edges come in pairs, so each counts half. Every sum over atoms is in
+    float64. Outputs can be differentiated once more in training mode, and where ``graph.pos`` requires a gradient.
 
     Args:
         config: What it is made of.
@@ -219,52 +218,58 @@ class ForceField(nn.Module):
         self.trunk.check(graph)
         return self.trunk(self.trunk.species(graph), graph.edge_index, self.trunk.edge_vectors(graph))
 
-    @torch.no_grad()
     def calibrate(self, graph: Graph) -> float:
-        """Scale the readout of a fresh model so that its forces begin at the size that ``energy_scale`` stands for.
+        """Scale the weights of a fresh model so that its forces begin at the size that ``energy_scale`` stands for.
 
-        Weights are drawn for edges that fill the ball evenly. Bonds are shorter than that, where Bessel functions are
-        large and steep, and each layer adds to it: forces of a fresh model of three layers are some fifty times those
-        of a molecule. To unlearn that takes the better part of a short training. After this call the network's forces
-        have a root mean square of 1 in units of ``energy_scale`` per Å. Repulsion is left out of it.
+        First those of each layer, see :meth:`~irrepnet.models.Trunk.calibrate`, then the last ones of the readout. To
+        unlearn forces that are many times too large takes the better part of a short training.
+
+        What is measured is how steeply the energy rises with each edge, not the net force, which symmetry cancels: in
+        a perfect crystal it is nothing but rounding. If the pulls of edges on an atom were independent, forces would
+        have a root mean square of 1 in units of ``energy_scale`` per Å after this call. Repulsion is left out of it.
 
         Args:
             graph: Some training structures, without which nothing is known of bonds.
 
         Returns:
-            The factor of the last weights of the readout; 1 where there are no forces.
+            The factor of the last weights of the readout, between 0.001 and 1000; 1 where there are no edges.
 
         Raises:
-            DataError: As :meth:`forward`.
+            DataError: As :meth:`forward`, or if slopes are not finite.
             DtypeError: As :meth:`forward`.
 
         Example:
             >>> from irrepnet.data import Frame, build_graph
+            >>> _ = torch.manual_seed(0)
             >>> model = ForceField(ForceFieldConfig(species=("H", "O"), energy_scale=1.2))
             >>> water = Frame(species=[8, 1, 1], pos=[[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
             >>> graph = build_graph(water, model.cutoff)
             >>> _ = model.calibrate(graph)
-            >>> round(model.eval()(graph).forces.square().mean().sqrt().item(), 3)
-            1.2
+            >>> 0.4 < model.eval()(graph).forces.square().mean().sqrt().item() < 3.6
+            True
         """
-        repulsion, self.repulsion = self.repulsion, None
-        try:
-            size = self(graph).forces.square().mean().sqrt()
-        finally:
-            self.repulsion = repulsion
+        self.trunk.calibrate(graph)
+        with torch.inference_mode(False), torch.enable_grad():
+            edge_vec = self.trunk.edge_vectors(graph).detach().requires_grad_()
+            energy = self._network_energy(self.trunk.species(graph), graph.edge_index, edge_vec)
+            (slope,) = torch.autograd.grad(energy.sum(), edge_vec)
+        # Every edge pulls at two atoms, and each of them has three components.
+        size = (2 * slope.double().square().sum() / max(1, 3 * graph.num_nodes)).sqrt()
         wanted = self.scales[self.trunk.species(graph)].square().mean().sqrt()
-        factor = float(wanted / size) if size > 0 else 1.0
         last = [layer for layer in self.readout.network if isinstance(layer, Linear)][-1]
         assert last.weight is not None
-        last.weight.mul_(factor)
-        return factor
+        return scale_to(float(wanted), float(size), last.weight)
+
+    def _network_energy(self, species: Tensor, edge_index: Tensor, edge_vec: Tensor) -> Tensor:
+        """Return what the network adds to the shift of each atom, ``[N]``, eV, float64."""
+        isolated = torch.arange(len(self.atomic_numbers), device=species.device)  # one atom of each, without edges
+        feats = self.trunk(torch.cat([species, isolated]), edge_index, edge_vec)[-1]
+        atoms, vacuum = self.readout.per_node(feats).split([len(species), len(isolated)])
+        return (atoms - vacuum[species]).double() * self.scales[species]
 
     def _energy(self, graph: Graph, edge_vec: Tensor) -> Tensor:
         species = self.trunk.species(graph)
-        isolated = torch.arange(len(self.atomic_numbers), device=species.device)  # one atom of each, without edges
-        feats = self.trunk(torch.cat([species, isolated]), graph.edge_index, edge_vec)[-1]
-        atoms, vacuum = self.readout.per_node(feats).split([graph.num_nodes, len(isolated)])
-        energy = (atoms - vacuum[species]).double() * self.scales[species] + self.shifts[species]  # [N]
+        energy = self._network_energy(species, graph.edge_index, edge_vec) + self.shifts[species]  # [N]
         if self.repulsion is not None:  # each end of a pair has half; the edge back has the other half
             pair = self.repulsion(edge_vec.double().norm(dim=1), species[graph.edge_index])  # [E]
             energy = energy + scatter_sum(pair / 2, graph.edge_index[1], graph.num_nodes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from irrepnet.data.elements import SYMBOLS
 from irrepnet.data.frame import Frame
 from irrepnet.errors import DataError, did_you_mean
 
-__all__ = ["Array", "composition", "elements_of", "known_labels", "spread"]
+__all__ = ["Array", "composition", "elements_of", "known_labels", "say_unseen", "spread"]
 
 Array = NDArray[np.float64]
 _ROUNDING = 1e-10  # of the values; what a least-squares fit leaves of a label that it explains exactly is below
@@ -107,6 +107,25 @@ def elements_of(frames: Iterable[Frame]) -> list[str]:
         ['H', 'O']
     """
     return [SYMBOLS[number] for number in sorted({int(number) for frame in frames for number in frame.species})]
+
+
+def say_unseen(name: str, key: str, seen: Iterable[bool], symbols: Sequence[str], say: Callable[[str], None]) -> None:
+    """Say of which elements the frames tell nothing, so that their values are 0.
+
+    Args:
+        name: Of the target.
+        key: Of its values per element.
+        seen: Whether a label depends on the element, ``[S]``.
+        symbols: Of the elements of the model.
+        say: What is called with a note, if there is something to say.
+
+    Example:
+        >>> say_unseen("U0", "shift", [True, False], ["H", "C"], print)
+        note: target 'U0' is not known of any C in the training frames; its shift for C is 0
+    """
+    unseen = ", ".join(symbol for symbol, known in zip(symbols, seen, strict=True) if not known)
+    if unseen:
+        say(f"note: target {name!r} is not known of any {unseen} in the training frames; its {key} for {unseen} is 0")
 
 
 def spread(residuals: Array, values: Array) -> float | None:

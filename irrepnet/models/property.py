@@ -10,11 +10,12 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from irrepnet.data.elements import atomic_number
 from irrepnet.data.frame import Frame
-from irrepnet.models.labels import Array, composition, elements_of, known_labels, spread
+from irrepnet.models.labels import Array, composition, elements_of, known_labels, say_unseen, spread
 from irrepnet.models.property_readouts import DipoleReadout, ExtensiveReadout, IntensiveReadout, SecondMomentReadout
 from irrepnet.models.target_model import Readout, TargetModel
-from irrepnet.models.targets import PropertyTarget, require_elements, require_names
-from irrepnet.models.trunk import TrunkConfig, Width
+from irrepnet.models.targets import MOST_TARGETS, PropertyTarget, require_elements, require_names
+from irrepnet.models.trunk_config import TrunkConfig, Widths
+from irrepnet.nn.envelope import PolynomialEnvelope
 from irrepnet.o3.irreps import Irreps
 
 __all__ = ["PropertyConfig", "PropertyModel", "property_statistics"]
@@ -33,8 +34,8 @@ class PropertyConfig(TrunkConfig):
         'intensive'
     """
 
-    readout_hidden: tuple[Width, ...] = Field((32,), description="widths of the readouts' hidden layers")
-    targets: tuple[PropertyTarget, ...] = Field(description="what the model predicts, by name")
+    readout_hidden: Widths = Field((32,), description="widths of the readouts' hidden layers")
+    targets: tuple[PropertyTarget, ...] = Field(max_length=MOST_TARGETS, description="what the model predicts, by name")
 
     @model_validator(mode="after")
     def _one_target_per_name(self) -> PropertyConfig:
@@ -92,7 +93,15 @@ def _readout(target: Any, irreps_in: Irreps, config: PropertyConfig) -> Readout:
     if target.readout == "intensive":
         return IntensiveReadout(irreps_in, hidden, shift=target.shift or 0.0, scale=scale)
     if target.readout == "dipole":
-        return DipoleReadout(irreps_in, hidden, total_charge=target.total_charge, scale=scale, norm=target.norm)
+        return DipoleReadout(
+            irreps_in,
+            hidden,
+            envelope=PolynomialEnvelope(config.cutoff, config.envelope_power),
+            avg_num_neighbors=config.avg_num_neighbors,
+            total_charge=target.total_charge,
+            scale=scale,
+            norm=target.norm,
+        )
     charges, shifts = per_species(target.charges), per_species(target.shift)
     return SecondMomentReadout(irreps_in, hidden, charges=charges, shifts=shifts, scale=scale)
 
@@ -113,7 +122,7 @@ def property_statistics(
         targets: Of a :class:`PropertyConfig`, validated or as plain values.
         frames: Training frames; also a lazy sequence. NaN, or no label: not known.
         species: Symbols of the elements of the model; None for those of the frames.
-        say: What is called with a note where the frames do not vary and the scale is 1.
+        say: What is called with a note where the frames do not vary and the scale is 1, or tell nothing of an element.
 
     Returns:
         The targets as plain values, none of them None.
@@ -134,7 +143,7 @@ def property_statistics(
     complete = []
     for given in targets:
         target = adapter.validate_python(given)
-        found = _fitted(target, frames, symbols)
+        found = _fitted(target, frames, symbols, say)
         if target.scale is None and found["scale"] is None:
             unit = f"1 {target.unit}".rstrip()
             say(f"note: target {target.name!r} does not vary in the training frames; its scale is {unit}")
@@ -144,7 +153,7 @@ def property_statistics(
     return complete
 
 
-def _fitted(target: Any, frames: Sequence[Frame], symbols: Sequence[str]) -> dict[str, Any]:
+def _fitted(target: Any, frames: Sequence[Frame], symbols: Sequence[str], say: Callable[[str], None]) -> dict[str, Any]:
     """Return what the frames say of the shifts and the scale of a target."""
     if target.readout in ("intensive", "dipole"):
         is_vector = target.readout == "dipole" and not target.norm
@@ -160,6 +169,9 @@ def _fitted(target: Any, frames: Sequence[Frame], symbols: Sequence[str]) -> dic
         weights = [_squared_distances(frame, numbers)] if target.readout == "second_moment" else []
         rows.append([*weights, composition(frame, numbers)])
         labels.append(float(value))
+    for key in keys:
+        if getattr(target, key) is None:
+            say_unseen(target.name, key, [bool(column.any()) for column in np.array(rows)[:, -1].T], symbols, say)
     fitted, rest = _least_squares(np.array(rows), np.array(labels), [getattr(target, key) for key in keys], symbols)
     return {**dict(zip(keys, fitted, strict=True)), "scale": spread(rest, np.array(labels))}
 

@@ -10,8 +10,11 @@ from torch import Tensor
 from irrepnet.data.graph import Graph
 from irrepnet.errors import DataError
 from irrepnet.models.target_model import Atoms, Readout, small_readout, start_small
-from irrepnet.nn.pool import IrrepsReadout, sum_pool
+from irrepnet.models.trunk import edge_vectors
+from irrepnet.nn.envelope import PolynomialEnvelope
+from irrepnet.nn.pool import IrrepsReadout, ScalarReadout, sum_pool
 from irrepnet.o3.irreps import Irreps
+from irrepnet.ops.scatter import scatter_sum
 
 __all__ = [
     "DipoleReadout",
@@ -26,7 +29,8 @@ __all__ = [
 class ExtensiveReadout(Readout):
     r"""A sum over atoms, :math:`y = \sum_i \epsilon_{s(i)} + \lambda\, (u(x_i) - u(x^0_{s(i)}))`.
 
-    With the features :math:`x^0` of isolated atoms, so that such an atom has exactly its shift :math:`\epsilon`.
+    With the features :math:`x^0` of isolated atoms, so that such an atom has its shift :math:`\epsilon`, but for
+    rounding.
 
     Args:
         irreps_in: Of the features.
@@ -50,9 +54,7 @@ class ExtensiveReadout(Readout):
 
     def forward(self, atoms: Atoms) -> Tensor:
         """Return shape ``[B]``, float64."""
-        both = self.value.per_node(torch.cat([atoms.feats, atoms.vacuum]))
-        value, vacuum = both.split([len(atoms.feats), len(atoms.vacuum)])
-        per_atom = (value - vacuum[atoms.species]).double() * self.scale + self.shifts[atoms.species]
+        per_atom = _beyond_vacuum(self.value, atoms) * self.scale + self.shifts[atoms.species]
         return sum_pool(per_atom, atoms.graph.batch, atoms.graph.num_graphs)
 
 
@@ -90,14 +92,20 @@ class IntensiveReadout(Readout):
 class DipoleReadout(Readout):
     r"""Charges times positions, and a vector of each atom.
 
-    .. math:: \mu = \lambda \sum_i q_i (r_i - c) + v_i, \qquad \lambda \sum_i q_i = Q
+    .. math:: \mu = \sum_i q_i (r_i - c) + \lambda v_i, \qquad
+              q_i = \frac Q N + \frac \lambda Z \sum_{j \ne i} u(r_{ij}) (a(x_i) - a(x_j))
 
-    The charges q are scalars of the atoms, corrected by one and the same number so that they add up to Q; c is the
-    centre of nuclear charge, and the vectors v are linear in the features.
+    Neighbours exchange charge by the difference of their scalars a, less and less up to the cutoff, where the envelope
+    u ends. What one atom gains another one loses, so charges add up to Q, and two neutral molecules far apart have the
+    sum of their dipoles, whatever they are. The charge of an ion is spread over all N atoms alike, so the dipoles of
+    ions do not add up. Here c is the centre of nuclear charge, Z the usual number of neighbours, and the vectors v are
+    linear in the features.
 
     Args:
         irreps_in: Of the features; with 1o.
-        hidden: Widths of the hidden layers of the network for the charges.
+        hidden: Widths of the hidden layers of the network a.
+        envelope: u.
+        avg_num_neighbors: Z.
         total_charge: Q, in units of the dipole per Å.
         scale: The unit of charges.
         norm: Return the length of the dipole; its slope is zero where it is zero.
@@ -107,24 +115,38 @@ class DipoleReadout(Readout):
     scale: Tensor
 
     def __init__(
-        self, irreps_in: Irreps, hidden: Sequence[int], *, total_charge: float, scale: float, norm: bool
+        self,
+        irreps_in: Irreps,
+        hidden: Sequence[int],
+        *,
+        envelope: PolynomialEnvelope,
+        avg_num_neighbors: float,
+        total_charge: float,
+        scale: float,
+        norm: bool,
     ) -> None:
         super().__init__(total_charge=total_charge, scale=scale)
-        self.norm = norm
-        self.charge = small_readout(irreps_in, hidden)
+        self.norm, self.avg_num_neighbors, self.envelope = norm, avg_num_neighbors, envelope
+        self.affinity = small_readout(irreps_in, hidden)
         self.vector = IrrepsReadout(irreps_in, "1o")
         start_small(self.vector)
 
     def forward(self, atoms: Atoms) -> Tensor:
         """Return shape ``[B, 3]``, or ``[B]`` for a norm, float64."""
         graph = atoms.graph
-        charge = self.charge.per_node(atoms.feats).double() * self.scale
-        count = sum_pool(torch.ones_like(charge), graph.batch, graph.num_graphs).clamp(min=1)
-        excess = (sum_pool(charge, graph.batch, graph.num_graphs) - self.total_charge) / count
-        charge = charge - excess[graph.batch]
+        count = sum_pool(torch.ones_like(graph.batch), graph.batch, graph.num_graphs)  # [B]
+        charge = self._exchanged(atoms) * self.scale + self.total_charge / count[graph.batch]  # [N]
         per_atom = charge[:, None] * from_centre(graph) + self.vector(atoms.feats).double() * self.scale
         dipole = sum_pool(per_atom, graph.batch, graph.num_graphs)
         return torch.linalg.vector_norm(dipole, dim=1) if self.norm else dipole
+
+    def _exchanged(self, atoms: Atoms) -> Tensor:
+        """Return the charge that each atom gains from its neighbours, ``[N]``, float64."""
+        graph, affinity = atoms.graph, self.affinity.per_node(atoms.feats)
+        src, dst = graph.edge_index
+        share = self.envelope(edge_vectors(graph).to(affinity.dtype).norm(dim=1)) / self.avg_num_neighbors  # [E]
+        gain = (share * (affinity[dst] - affinity[src])).double() / 2  # the edge back has the other half
+        return scatter_sum(gain, dst, graph.num_nodes) - scatter_sum(gain, src, graph.num_nodes)
 
     def extra_repr(self) -> str:
         """Say in ``repr`` whether it is a length."""
@@ -134,10 +156,11 @@ class DipoleReadout(Readout):
 class SecondMomentReadout(Readout):
     r"""Charges times squared distances to the centre of nuclear charge c, and a term of each atom.
 
-    .. math:: y = \sum_i (Q_{s(i)} + \lambda q_i)\, |r_i - c|^2 + \epsilon_{s(i)} + \lambda t_i
+    .. math:: y = \sum_i (Q_{s(i)} + \lambda q(x_i))\, |r_i - c|^2
+                  + \epsilon_{s(i)} + \lambda (t(x_i) - t(x^0_{s(i)}))
 
     The charges Q and shifts :math:`\epsilon` of the species say nearly all; the network adds what the surroundings
-    of an atom change.
+    of an atom change. The features :math:`x^0` are those of isolated atoms, so that such an atom has its shift.
 
     Args:
         irreps_in: Of the features.
@@ -171,9 +194,17 @@ class SecondMomentReadout(Readout):
         """Return shape ``[B]``, float64."""
         graph = atoms.graph
         charge = self.charges[atoms.species] + self.charge.per_node(atoms.feats).double() * self.scale
-        term = self.shifts[atoms.species] + self.term.per_node(atoms.feats).double() * self.scale
+        term = _beyond_vacuum(self.term, atoms) * self.scale + self.shifts[atoms.species]
         per_atom = charge * from_centre(graph).square().sum(dim=1) + term
         return sum_pool(per_atom, graph.batch, graph.num_graphs)
+
+
+def _beyond_vacuum(network: ScalarReadout, atoms: Atoms) -> Tensor:
+    """Return what a network says of each atom less what it says of an isolated one, ``[N]``, float64."""
+    value, vacuum = network.per_node(torch.cat([atoms.feats, atoms.vacuum])).split(
+        [len(atoms.feats), len(atoms.vacuum)]
+    )
+    return (value - vacuum[atoms.species]).double()
 
 
 def softmax_pool(values: Tensor, logits: Tensor, batch: Tensor, num_graphs: int) -> Tensor:

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from irrepnet.data.graph import Graph
 from irrepnet.errors import IrrepsError
-from irrepnet.models.trunk import DTYPES, Trunk, TrunkConfig
+from irrepnet.models.trunk import Trunk
+from irrepnet.models.trunk_config import DTYPES, TrunkConfig
 from irrepnet.nn.pool import ScalarReadout
 from irrepnet.nn.radial_network import RadialNetwork
 from irrepnet.o3.irrep import Irrep
@@ -19,8 +20,8 @@ from irrepnet.o3.irreps import Irreps
 
 __all__ = ["Atoms", "Readout", "TargetModel", "small_readout", "start_small"]
 
-# Neighbours in a molecule are much alike, so their messages add up rather than cancel: scalars after three layers are
-# of size 15. A readout that starts at 1/30 of its usual size starts near the shift, and learns faster.
+# A readout that starts at 1/30 of its usual size starts near the shift, also where the trunk was not calibrated and
+# scalars after three layers are of size 15. Dipoles and second moments learn faster so than from larger readouts.
 _START = 0.03
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Literal
 
@@ -10,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, NonNegativeFloat
 from irrepnet.errors import ConfigError
 
 __all__ = [
+    "MOST_TARGETS",
     "DipoleTarget",
     "ExtensiveTarget",
     "IntensiveTarget",
@@ -21,6 +23,7 @@ __all__ = [
 ]
 
 PerSpecies = dict[str, FiniteFloat]
+MOST_TARGETS = 256  # far above any model; a crafted file shall not cost minutes
 
 
 class Target(BaseModel):
@@ -70,7 +73,8 @@ class IntensiveTarget(Target):
 class DipoleTarget(Target):
     """A dipole moment of open structures, from charges and vectors of atoms.
 
-    The dipole of an ion depends on the point it refers to: here the centre of nuclear charge.
+    The dipole of an ion depends on the point it refers to: here the centre of nuclear charge. Dipoles of neutral
+    structures far apart add up; those of ions do not, as their charge is spread over all atoms alike.
 
     Example:
         >>> DipoleTarget(name="mu", readout="dipole", unit="D", norm=True).total_charge
@@ -120,9 +124,9 @@ def require_names(targets: Iterable[Target]) -> None:
     names = [target.name for target in targets]
     if not names:
         raise ConfigError("targets needs at least one target; found none; add a name, and what it is")
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"targets needs each name once; found {name!r} twice; rename one")
+    (name, count), *_ = Counter(names).most_common(1)
+    if count > 1:
+        raise ConfigError(f"targets needs each name once; found {name!r} twice; rename one")
 
 
 def require_elements(where: str, values: Mapping[str, object] | None, species: Sequence[str]) -> None:

@@ -2,35 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Sequence
+from typing import Annotated, Literal
 
-import numpy as np
 import torch
 from pydantic import AfterValidator, Field, FiniteFloat, NonNegativeFloat, model_validator
 from torch import Tensor
 from torch.nn.functional import silu
 
-from irrepnet.data.elements import atomic_number
-from irrepnet.data.frame import Frame
-from irrepnet.errors import ConfigError, DataError
+from irrepnet.errors import ConfigError
 from irrepnet.io.cartesian_tensor import CartesianTensor
-from irrepnet.models.labels import Array, composition, elements_of, known_labels, spread
 from irrepnet.models.target_model import Atoms, Readout, TargetModel, start_small
-from irrepnet.models.targets import Target, require_elements, require_names
-from irrepnet.models.trunk import TrunkConfig
-from irrepnet.nn.channels import Channels, Scalars
+from irrepnet.models.targets import MOST_TARGETS, Target, require_elements, require_names
+from irrepnet.models.trunk_config import TrunkConfig
 from irrepnet.nn.gate import Gate
 from irrepnet.nn.pool import sum_pool
 from irrepnet.o3.irrep import Irrep
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.linear import Linear
 
-__all__ = ["TensorConfig", "TensorModel", "TensorReadout", "TensorTarget", "tensor_statistics"]
+__all__ = ["TensorConfig", "TensorModel", "TensorReadout", "TensorTarget"]
 
 _MOST_INDICES = 6  # 729 entries: the third-order elastic constants; a crafted file shall not exhaust the memory
-_MOST_FORBIDDEN = 0.1  # share of the rms of labels beyond which a formula is wrong rather than the labels inexact
-_SAID = 1e-9  # share beyond which a note says so; below it is the rounding of float64
 
 
 def _readable_formula(formula: str) -> str:
@@ -105,7 +98,7 @@ class TensorConfig(TrunkConfig):
         ('structure', True)
     """
 
-    targets: tuple[TensorTarget, ...] = Field(description="what the model predicts, by name")
+    targets: tuple[TensorTarget, ...] = Field(max_length=MOST_TARGETS, description="what the model predicts, by name")
 
     @model_validator(mode="after")
     def _one_target_per_name(self) -> TensorConfig:
@@ -204,7 +197,7 @@ class TensorModel(TargetModel):
         IrrepsError: If the last layer cannot have the irreps of a tensor; the message says what to set.
 
     Example:
-        >>> from irrepnet.data import build_graph
+        >>> from irrepnet.data import Frame, build_graph
         >>> targets = [{"name": "alpha", "formula": "ij=ji"}, {"name": "shielding", "formula": "ij", "level": "atom"}]
         >>> irreps = "8x0e+8x1o+8x1e+8x2e"
         >>> model = TensorModel(TensorConfig(species=("H", "O"), lmax=2, irreps_hidden=irreps, targets=targets))
@@ -218,119 +211,3 @@ class TensorModel(TargetModel):
         super().__init__(config, {target.name: Irreps("0e") + Irreps(target.irreps) for target in config.targets})
         irreps_in, species = self.irreps_layers[-1], config.species
         self._finish(TensorReadout(irreps_in, target, species) for target in config.targets)
-
-
-def tensor_statistics(
-    targets: Sequence[Any],
-    frames: Sequence[Frame],
-    species: Sequence[str] | None = None,
-    *,
-    say: Callable[[str], None] = print,
-) -> list[dict[str, Any]]:
-    """Complete targets with what training frames tell: means of scalar parts, and scales of irreps and of the whole.
-
-    The means of an extensive tensor are a least-squares fit of the frames by their composition; of any other tensor of
-    structures there is one for all elements; of a tensor of atoms, one for each element of which it is known. Scales
-    are root mean squares over components around the means. Values that are given stay.
-
-    What a formula forbids (the antisymmetric part of a polarizability that was computed to few digits) is projected
-    away, and a note says how much it is.
-
-    Args:
-        targets: Of a :class:`TensorConfig`, validated or as plain values.
-        frames: Training frames; also a lazy sequence. NaN, or no label: not known.
-        species: Symbols of the elements of the model; None for those of the frames.
-        say: What is called with each note.
-
-    Returns:
-        The targets as plain values, none of them None.
-
-    Raises:
-        DataError: If a target is known of no frame, has another shape or is infinite, a formula forbids more than a
-            tenth of it, or a frame has an element that is not among ``species``.
-        pydantic.ValidationError: If a target is not valid (a ``ValueError`` too).
-
-    Example:
-        >>> frames = [Frame(species=[1], pos=[[0, 0, 0]], properties={"a": a * np.eye(3)}) for a in (1.0, 3.0)]
-        >>> (target,) = tensor_statistics([{"name": "a", "formula": "ij=ji"}], frames)
-        >>> target["mean"], target["irrep_scales"]  # the trace over the square root of three
-        ({'H': [3.46...]}, [1.73..., 0.0])
-    """
-    symbols = elements_of(frames) if species is None else list(species)
-    complete = []
-    for given in targets:
-        target = TensorTarget.model_validate(given)
-        found = _fitted(target, frames, symbols, say)
-        if target.scale is None and found["scale"] is None:
-            unit = f"1 {target.unit}".rstrip()
-            say(f"note: target {target.name!r} does not vary in the training frames; its scale is {unit}")
-            found["scale"] = 1.0
-        values = target.model_dump(mode="json")
-        complete.append(values | {key: value for key, value in found.items() if values[key] is None})
-    return complete
-
-
-def _fitted(
-    target: TensorTarget, frames: Sequence[Frame], symbols: Sequence[str], say: Callable[[str], None]
-) -> dict[str, Any]:
-    """Return what the frames say of means and scales."""
-    tensors, factors = _rows(target, frames, [atomic_number(symbol) for symbol in symbols], say)
-    irreps = target.irreps
-    parts = irreps.from_cartesian(torch.from_numpy(tensors))  # [K, dim]
-    scalars = Scalars(irreps)
-    if target.mean is None:
-        is_mean = target.level == "structure" and not target.extensive
-        known = (
-            factors.sum(axis=1, keepdims=True) if is_mean else factors
-        )  # all elements have one mean, or each its own
-        solution = np.linalg.lstsq(known, scalars.take(parts).numpy(), rcond=None)[0]
-        means = np.broadcast_to(solution, (len(symbols), scalars.num))
-    else:
-        require_elements(f"mean of {target.name!r}", target.mean, symbols)
-        means = np.array([target.mean[symbol] for symbol in symbols]).reshape(len(symbols), scalars.num)
-    rest = parts - scalars.put(torch.from_numpy(factors @ means))
-    squares = Channels(irreps).mean(rest.square())  # [K, irreps]
-    scale = spread(rest.numpy() * (rest.shape[1] / 3 ** len(irreps.indices)) ** 0.5, tensors)
-    spreads = [spread(column.sqrt().numpy(), tensors) or 0.0 for column in squares.T]
-    return {
-        "mean": {symbol: row.tolist() for symbol, row in zip(symbols, means, strict=True)},
-        "scale": scale,
-        "irrep_scales": spreads if scale is not None else [1.0] * irreps.num_irreps,
-    }
-
-
-def _rows(
-    target: TensorTarget, frames: Sequence[Frame], numbers: Sequence[int], say: Callable[[str], None]
-) -> tuple[Array, Array]:
-    """Return every tensor that is known, ``[K, 3, ...]``, and how it is made of means of elements, ``[K, S]``."""
-    tensors, factors, sources = [], [], []
-    for frame, value in known_labels(frames, target.name, (3,) * len(target.irreps.indices), per_atom=target.per_atom):
-        counts = composition(frame, numbers)
-        if target.per_atom:
-            known = ~np.isnan(value.reshape(len(frame), -1)).any(axis=1)
-            tensors.append(value[known])
-            factors.append((frame.species[known, None] == np.array(numbers)).astype(np.float64))
-        else:
-            tensors.append(value[None])
-            factors.append(counts[None] if target.extensive else counts[None] / counts.sum())
-        sources += [frame.source] * len(tensors[-1])
-    joined = np.concatenate(tensors)
-    _check_symmetry(target, joined, sources, say)
-    return joined, np.concatenate(factors)
-
-
-def _check_symmetry(target: TensorTarget, tensors: Array, sources: Sequence[str], say: Callable[[str], None]) -> None:
-    """Say how much of the tensors their formula forbids, and raise if that is no rounding."""
-    data = torch.from_numpy(tensors)
-    forbidden = (data - target.irreps.to_cartesian(target.irreps.from_cartesian(data))).flatten(1).square().mean(dim=1)
-    share = float((forbidden.mean() / data.square().mean()).sqrt()) if bool(data.any()) else 0.0
-    worst = int(forbidden.argmax())
-    most = f"{forbidden[worst].sqrt():.2g} {target.unit}".rstrip()
-    found = f"{share:.1e} of their root mean square, most in {sources[worst]} ({most})"
-    if share > _MOST_FORBIDDEN:
-        raise DataError(
-            f"target {target.name!r} needs tensors with the symmetries of its formula {target.formula!r}; these forbid "
-            f"{found}; give the formula that the data have ({target.irreps.indices!r} has no symmetries)"
-        )
-    if share > _SAID:
-        say(f"note: target {target.name!r}: formula {target.formula!r} projects away {found}")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
 from irrepnet.data.elements import SYMBOLS, atomic_number
 from irrepnet.data.graph import Graph
 from irrepnet.errors import DataError, DtypeError, IrrepsError
+from irrepnet.models.trunk_config import DTYPES, TrunkConfig
 from irrepnet.nn.gate import Gate
 from irrepnet.nn.point_convolution import PointConvolution
 from irrepnet.nn.radial_network import EdgeRadial, RadialNetwork
@@ -19,83 +21,11 @@ from irrepnet.nn.species_linear import SpeciesLinear
 from irrepnet.o3.irreps import Irreps
 from irrepnet.o3.linear import Linear
 from irrepnet.ops.edge_order import EdgeOrder, edge_order
-from irrepnet.ops.radial_table import FEWEST_KNOTS, MOST_KNOTS
 from irrepnet.ops.spherical_harmonics import spherical_harmonics
 
-__all__ = ["DTYPES", "MOST_FEATURES", "Trunk", "TrunkConfig", "Width", "edge_vectors"]
+__all__ = ["LARGEST_FACTOR", "Trunk", "edge_vectors", "scale_to"]
 
-DTYPES = {"float32": torch.float32, "float64": torch.float64}
-MOST_FEATURES = 10_000  # far above any model; a slip or a crafted file shall not exhaust the memory
-_LARGEST_DEGREE = 11  # that of the spherical harmonics
-Width = Annotated[int, Field(gt=0, le=MOST_FEATURES)]
-
-
-def _known_elements(symbols: tuple[str, ...]) -> tuple[str, ...]:
-    numbers = [atomic_number(symbol) for symbol in symbols]
-    if len(set(numbers)) != len(numbers):
-        raise ValueError(f"species needs each element once; found {', '.join(symbols)}")
-    return symbols
-
-
-def _readable_irreps(text: str) -> str:
-    irreps = Irreps(text).remove_zero_multiplicities().sort().irreps.simplify()
-    if irreps.count("0e") == 0:
-        raise IrrepsError(f"irreps_hidden needs scalars 0e, which carry the energy; found {text!r}; add 16x0e")
-    if irreps.lmax > _LARGEST_DEGREE:
-        raise IrrepsError(f"irreps_hidden needs degrees of at most {_LARGEST_DEGREE}; found {irreps.lmax} ({text!r})")
-    if irreps.dim > MOST_FEATURES:
-        raise IrrepsError(f"irreps_hidden needs a dimension of at most {MOST_FEATURES}; found {irreps.dim} ({text!r})")
-    return str(irreps)
-
-
-class TrunkConfig(BaseModel):
-    """What a :class:`Trunk` is made of; the configuration of every model begins with these keys.
-
-    Attributes:
-        DETERMINED_BY_DATA: Keys that a training configuration may leave open, for the training frames to fill in.
-
-    Raises:
-        pydantic.ValidationError: If a key is unknown or a value is out of range (a ``ValueError`` too).
-
-    Example:
-        >>> TrunkConfig(species=("H", "O"), irreps_hidden="8x1o+8x0e").irreps_hidden
-        '8x0e+8x1o'
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    DETERMINED_BY_DATA: ClassVar[tuple[str, ...]] = ("species", "avg_num_neighbors")
-
-    species: Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_known_elements)] = Field(
-        description="chemical symbols that the model knows"
-    )
-    cutoff: PositiveFloat = Field(4.5, description="distance beyond which atoms do not see each other in one layer, Å")
-    lmax: int = Field(1, ge=0, le=_LARGEST_DEGREE, description="highest degree of the spherical harmonics on edges")
-    irreps_hidden: Annotated[str, AfterValidator(_readable_irreps)] = Field(
-        "16x0e+16x1o", description="node features between layers; entries that cannot reach the output are left out"
-    )
-    num_layers: int = Field(3, gt=0, le=100, description="number of convolutions; an atom sees num_layers * cutoff far")
-    num_basis: int = Field(8, gt=0, le=MOST_FEATURES, description="number of Bessel functions of the edge length")
-    radial_hidden: tuple[Width, ...] = Field((32, 32), description="widths of the radial networks' hidden layers")
-    envelope_power: int = Field(6, ge=2, description="power of the polynomial that takes edges to zero at the cutoff")
-    radial: Literal["exact", "table"] = Field(
-        "exact", description="radial networks: exact at every edge; table: a cubic spline through their values at knots"
-    )
-    radial_knots: int = Field(
-        512, ge=FEWEST_KNOTS, le=MOST_KNOTS, description="knots of the table, used where there are two edges per knot"
-    )
-    radial_species: Literal["shared", "pair"] = Field(
-        "shared", description="radial networks: the same for all species; pair: they know the species of both ends"
-    )
-    avg_num_neighbors: PositiveFloat = Field(
-        20.0, description="mean number of neighbours; sums are divided by its square root"
-    )
-    dtype: Literal["float32", "float64"] = Field("float32", description="precision of the network; sums are float64")
-    backend: Literal["auto", "reference", "fused"] = Field("auto", description="kernels of the operations")
-
-    @property
-    def num_edge_types(self) -> int:
-        """Number of ordered pairs of species that radial networks tell apart."""
-        return len(self.species) ** 2 if self.radial_species == "pair" else 1
+LARGEST_FACTOR = 1e3  # of weights; what asks for more is no size but rounding
 
 
 class _Layer(nn.Module):
@@ -136,8 +66,11 @@ class _Layer(nn.Module):
     def forward(
         self, node_feats: Tensor, species: Tensor, edge_sh: Tensor, edge_radial: EdgeRadial, edges: EdgeOrder
     ) -> Tensor:
-        messages = self.convolution(self.linear(node_feats), edge_sh, edge_radial, edges)
+        messages = self.messages(node_feats, edge_sh, edge_radial, edges)
         return self.gate((messages + self.self_connection(node_feats, species)) * 0.5**0.5)
+
+    def messages(self, node_feats: Tensor, edge_sh: Tensor, edge_radial: EdgeRadial, edges: EdgeOrder) -> Tensor:
+        return self.convolution(self.linear(node_feats), edge_sh, edge_radial, edges)
 
 
 class Trunk(nn.Module):
@@ -184,10 +117,15 @@ class Trunk(nn.Module):
             layers.append(_Layer(irreps_in, irreps_hidden, config))
         self.layers = nn.ModuleList(layers)
         self.irreps_layers = [layer.irreps_out for layer in layers]
-        index = torch.full((len(SYMBOLS),), -1)
-        index[list(self.atomic_numbers)] = torch.arange(len(config.species))
-        self.register_buffer("species_index", index, persistent=False)
         self.to(DTYPES[config.dtype])
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Trunk:
+        super()._apply(fn, recurse)
+        # From the configuration each time: to_empty would leave in it what happens to lie in the memory.
+        index = torch.full((len(SYMBOLS),), -1)
+        index[list(self.atomic_numbers)] = torch.arange(len(self.atomic_numbers))
+        self.register_buffer("species_index", index.to(self.embedding.device), persistent=False)
+        return self
 
     @property
     def cutoff(self) -> float:
@@ -212,21 +150,66 @@ class Trunk(nn.Module):
             edge_index: Sources above destinations, ``[2, E]``.
             edge_vec: As :meth:`edge_vectors` returns them, ``[E, 3]``, Å.
         """
-        edges = edge_order(edge_index, len(species))
-        edge_len = edge_vec.norm(dim=1)
-        edge_sh = spherical_harmonics(edge_vec, self.config.lmax, normalize=True, backend=self.config.backend)
-        edge_type = self.edge_types(species, edge_index)
-        edge_radial = self.radial_networks[0].prepare(edge_len, edge_type)  # the same for all layers
+        edge_inputs = self._edge_inputs(species, edge_index, edge_vec)
         feats = [self.embedding[species]]
         for layer in self.layers:
-            feats.append(layer(feats[-1], species, edge_sh, edge_radial, edges))
+            feats.append(layer(feats[-1], species, *edge_inputs))
         return feats[1:]
+
+    @torch.no_grad()
+    def calibrate(self, graph: Graph) -> list[float]:
+        """Scale the weights of a fresh trunk so that the messages of each layer begin with a mean square of 1.
+
+        Weights are drawn for neighbours that are independent and fill the ball evenly. Those of real structures are
+        alike, and near, where Bessel functions are large: their messages add up, layer upon layer, and after five
+        layers features are of size 10 to 40.
+
+        Args:
+            graph: Some training structures.
+
+        Returns:
+            The factor of the weights of each layer, between 0.001 and 1000; 1 where there are no messages.
+
+        Raises:
+            DataError: As :meth:`check`, :meth:`species` and :meth:`edge_vectors`, or if messages are not finite.
+            DtypeError: As :meth:`check`.
+
+        Example:
+            >>> from irrepnet.data import Frame, build_graph
+            >>> _ = torch.manual_seed(0)
+            >>> trunk = Trunk(TrunkConfig(species=("H", "O"), num_layers=2), Irreps("0e"))
+            >>> water = Frame(species=[8, 1, 1], pos=[[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
+            >>> graph = build_graph(water, trunk.cutoff)
+            >>> _ = trunk.calibrate(graph)
+            >>> [round(factor, 3) for factor in trunk.calibrate(graph)]
+            [1.0, 1.0]
+        """
+        self.check(graph)
+        species = self.species(graph)
+        edge_inputs = self._edge_inputs(species, graph.edge_index, self.edge_vectors(graph))
+        feats, factors = self.embedding[species], []
+        layers: Any = self.layers
+        for layer in layers:
+            messages = layer.messages(feats, *edge_inputs).double()
+            size = (messages.square().sum() / max(1, messages.numel())).sqrt()
+            factors.append(scale_to(1.0, float(size), layer.convolution.linear.weight))
+            feats = layer(feats, species, *edge_inputs)
+        return factors
+
+    def _edge_inputs(
+        self, species: Tensor, edge_index: Tensor, edge_vec: Tensor
+    ) -> tuple[Tensor, EdgeRadial, EdgeOrder]:
+        """Return what all layers need to know of the edges."""
+        edge_sh = spherical_harmonics(edge_vec, self.config.lmax, normalize=True, backend=self.config.backend)
+        edge_type = self.edge_types(species, edge_index)
+        edge_radial = self.radial_networks[0].prepare(edge_vec.norm(dim=1), edge_type)
+        return edge_sh, edge_radial, edge_order(edge_index, len(species))
 
     def check(self, graph: Graph) -> None:
         """Refuse what would give a wrong number without a word; shapes were checked when the graph was made.
 
         Raises:
-            DataError: If the graph is on another device, or a position is not finite.
+            DataError: If the graph is on another device, or a position or a lattice vector is not finite.
             DtypeError: If the network is neither float32 nor float64, or autocast is on.
         """
         device = graph.pos.device
@@ -238,6 +221,9 @@ class Trunk(nn.Module):
         if not bool(graph.pos.isfinite().all()):
             atom = int((~graph.pos.isfinite()).any(dim=1).nonzero()[0])
             raise DataError(f"pos needs finite numbers; found {graph.pos[atom].tolist()} at atom {atom}")
+        if graph.cell is not None and not bool(graph.cell.isfinite().all()):
+            index = int((~graph.cell.isfinite()).flatten(1).any(dim=1).nonzero()[0])
+            raise DataError(f"cell needs finite numbers; found {graph.cell[index].tolist()} in graph {index}")
 
     def species(self, graph: Graph) -> Tensor:
         """Return the place of each atom's element in ``config.species``, shape ``[N]``.
@@ -282,6 +268,32 @@ class Trunk(nn.Module):
                 f"edges need a length above zero; found atoms {src} ({a}) and {dst} ({b}) at one place; move one"
             )
         return edge_vec
+
+
+def scale_to(wanted: float, size: float, weight: Tensor) -> float:
+    """Multiply a weight by ``wanted / size``, in place, and return that factor; by 1 where the size is 0.
+
+    Factors beyond 1000 or below 0.001 are taken to be that: such a size is rounding, or a slip in the data.
+
+    Raises:
+        DataError: If the size is not finite.
+
+    Example:
+        >>> weight = torch.ones(2)
+        >>> scale_to(1.0, 4.0, weight), weight
+        (0.25, tensor([0.2500, 0.2500]))
+        >>> scale_to(1.0, 1e-16, weight), scale_to(1.0, 0.0, weight)
+        (1000.0, 1.0)
+    """
+    if not math.isfinite(size):
+        raise DataError(
+            f"a fresh model needs training structures on which its numbers are finite; found {size}; look for atoms "
+            "that nearly coincide: irrepnet check-data"
+        )
+    factor = min(max(wanted / size, 1 / LARGEST_FACTOR), LARGEST_FACTOR) if size > 0 else 1.0
+    with torch.no_grad():
+        weight.mul_(factor)
+    return factor
 
 
 def edge_vectors(graph: Graph) -> Tensor:

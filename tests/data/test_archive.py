@@ -1,7 +1,11 @@
 """Archives are read without being unpacked; one that holds something odd is refused."""
 
+import bz2
+import gzip
 import io
+import lzma
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -97,6 +101,70 @@ def test_damaged_archives_are_named(tmp_path, make, name):
     path.write_bytes(raw[: len(raw) // 2])
     with pytest.raises(DataError, match=f"{name}: needed a whole tar or zip archive; found it unreadable"):
         list(read_members(path, everything))
+
+
+def three(path, mode="w"):
+    with tarfile.open(path, mode, format=tarfile.USTAR_FORMAT) as archive:
+        for name in "abc":
+            member = tarfile.TarInfo(name)
+            member.size = 5000
+            archive.addfile(member, io.BytesIO(name.encode() * 5000))
+    return path
+
+
+ROW = 512 + 5120  # a header and 5000 bytes in blocks
+
+
+@pytest.mark.parametrize("length", [ROW, ROW + 100, ROW + 512, ROW + 600, 2 * ROW, 3 * ROW, 3 * ROW + 100])
+@pytest.mark.parametrize("opener", [open, gzip.open, bz2.open, lzma.open])
+def test_a_tar_without_its_end_is_refused(tmp_path, opener, length):
+    """Also where it is cut between two members, and where its compression is whole."""
+    whole = three(tmp_path / "whole.tar").read_bytes()
+    with opener(tmp_path / "a.tar", "wb") as file:
+        file.write(whole[:length])
+    with pytest.raises(DataError, match=r"a.tar: needed a whole tar or zip archive; found it unreadable"):
+        list(read_members(tmp_path / "a.tar", everything))
+    with opener(tmp_path / "a.tar", "wb") as file:
+        file.write(whole)
+    assert [name for name, _ in read_members(tmp_path / "a.tar", everything)] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("place", [148, 156 + 100, 0])
+def test_a_damaged_header_in_the_middle_is_refused(tmp_path, place):
+    raw = bytearray(three(tmp_path / "a.tar").read_bytes())
+    raw[ROW + place] ^= 0x41
+    (tmp_path / "a.tar").write_bytes(raw)
+    with pytest.raises(DataError, match=r"a.tar: needed a whole .*bad checksum|invalid header"):
+        list(read_members(tmp_path / "a.tar", everything))
+
+
+@pytest.mark.parametrize("cut", [1, 4, 8])
+def test_a_gzip_without_its_checksum_is_refused(tmp_path, cut):
+    path = three(tmp_path / "a.tar.gz", "w:gz")
+    path.write_bytes(path.read_bytes()[:-cut])
+    with pytest.raises(DataError, match=r"a.tar.gz: needed a whole tar or zip archive"):
+        list(read_members(path, everything))
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_huge_header_is_not_read(tmp_path, kind):
+    header = tarfile.TarInfo("x")
+    header.type, header.size = kind, 50 * 2**20
+    with bz2.open(tmp_path / "a.tar.bz2", "wb") as file:
+        file.write(header.tobuf(tarfile.USTAR_FORMAT) + bytes(header.size + 10240))
+    tracemalloc.start()
+    with pytest.raises(DataError, match=r"a.tar.bz2: needed the next file within 1048576 bytes; found none; it is not"):
+        list(read_members(tmp_path / "a.tar.bz2", everything))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 10 * 2**20
+
+
+def test_many_empty_members_count_too(tmp_path):
+    path = tar(tmp_path / "a.tar.bz2", {f"{number}": b"" for number in range(4000)})
+    assert len(list(read_members(path, everything))) == 4000
+    with pytest.raises(DataError, match=r"a.tar.bz2: needed the next file within 1148576 bytes"):
+        list(read_members(path, everything, most_in_all=100_000))
 
 
 def test_no_archive(tmp_path):

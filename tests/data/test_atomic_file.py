@@ -1,5 +1,8 @@
+import fcntl
+import multiprocessing
 import os
 import signal
+import stat
 import subprocess
 import sys
 import textwrap
@@ -64,3 +67,44 @@ def test_what_a_killed_writer_left_is_removed_and_what_a_living_one_has_is_not(t
             other.write_bytes(b"other")
         assert living.exists()
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"mine"]
+
+
+def test_a_writer_whose_file_is_taken_for_a_leftover_makes_another(tmp_path, monkeypatch):
+    real, target = fcntl.flock, tmp_path / "a.bin"
+
+    def lock(descriptor, how):
+        monkeypatch.setattr(fcntl, "flock", real)
+        (beside,) = tmp_path.glob(".a.bin.*.tmp")
+        with beside.open("rb") as other:  # as another writer looks for leftovers
+            real(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            beside.unlink()
+        real(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", lock)
+    with atomic_file(target) as beside:
+        beside.write_bytes(b"mine")
+    assert target.read_bytes() == b"mine"
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+def write_often(path):
+    for number in range(40):
+        with atomic_file(path) as beside:
+            beside.write_text(f"{os.getpid()} {number}")
+
+
+def test_many_writers_of_one_file(tmp_path):
+    with multiprocessing.get_context("fork").Pool(4) as pool:
+        pool.map(write_often, [tmp_path / "a.bin"] * 8)
+    assert (tmp_path / "a.bin").read_text().endswith(" 39")
+    assert os.listdir(tmp_path) == ["a.bin"]
+
+
+@pytest.mark.parametrize("mode", [0o664, 0o600, 0o440, 0o777])
+def test_permissions_are_kept_whatever_the_umask(tmp_path, mode):
+    target = tmp_path / "a.bin"
+    target.write_bytes(b"old")
+    target.chmod(mode)
+    with atomic_file(target) as beside:
+        beside.write_bytes(b"new")
+    assert stat.S_IMODE(target.stat().st_mode) == mode

@@ -2,6 +2,7 @@ import functools
 import multiprocessing
 import os
 import pickle
+import struct
 import subprocess
 import sys
 
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 from irrepnet.data import Frame, build_graph
-from irrepnet.data.cache import NeighborLists, cached_neighbor_lists, structures_digest
+from irrepnet.data.cache import NeighborLists, cached_neighbor_lists, locked, structures_digest
+from irrepnet.data.checked_file import seal
 from irrepnet.data.subset import FrameSubset
 from irrepnet.errors import DataError
 
@@ -29,7 +31,7 @@ def frames(count=20, seed=0):
         size = int(rng.integers(1, 7))
         cell = None if i % 3 == 0 else np.diag(rng.uniform(2, 4, 3))
         pos = rng.uniform(0, 3, (size, 3))
-        pos[0] += 0 if cell is None else cell[0] * 10 ** (i // 3)
+        pos[0] += 0 if cell is None else cell[0] * 10 ** (i // 6)
         made.append(Frame(species=rng.integers(1, 9, size), pos=pos, cell=cell, pbc=cell is not None, source=f"f{i}"))
     return made
 
@@ -57,6 +59,7 @@ def test_lists_are_those_that_are_found(tmp_path):
 
 def test_shifts_of_any_size(tmp_path, monkeypatch):
     """Three widths on disk: no shifts, 32 bits, and 64 bits for atoms absurdly far from the cell."""
+    monkeypatch.setattr("irrepnet.data.neighborhood._WIDEST", 1e12)
     monkeypatch.setattr("irrepnet.data.cache.build_graph", functools.partial(build_graph, backend="torch"))
     cell = {"cell": 3 * np.eye(3), "pbc": True}
     structures = [Frame(species=[1, 1], pos=[[3.0 * k, 0, 0], [0.5, 0, 0]], **cell) for k in (0, 1, 1e6, 2.0**33)]
@@ -148,6 +151,49 @@ def test_an_entry_under_the_name_of_another(tmp_path):
     notes = []
     assert_right(cached_neighbor_lists(mine, CUTOFF, tmp_path, say=notes.append), mine)
     assert "needed the neighbours of another set or cutoff; found those of" in notes[0]
+
+
+TWO = [Frame(species=[1, 1], pos=[[0, 0, 0], [0.74, 0, 0]])] * 2
+
+
+@pytest.mark.parametrize(
+    ("table", "start", "found"),
+    [
+        ([[0, 2, 4]], 32, "needed the neighbours of 2 frames; found those of 1"),
+        ([0, 2], 32, "needed a table of neighbours; found 48 bytes without one"),
+        ([[0, 2, 2], [16, 2, 2]], -5, "needed a table of neighbours; found 80 bytes without one"),
+        ([[0, 2, 2], [16, 2, 2]], 2**62, "needed a table of neighbours; found 80 bytes without one"),
+        ([[0, 2, 3], [16, 2, 2]], 32, "found one that contradicts itself"),
+        ([[16, 2, 2], [0, 2, 2]], 32, "found one that contradicts itself"),
+        ([[0, 2, 2], [2**62, 2, 2]], 32, "found one that contradicts itself"),
+        ([[0, -1, 2], [16, 2, 2]], 32, "found one that contradicts itself"),
+        ([[0, 2, 2**61 + 2], [16, 2, 2]], 32, "found one that contradicts itself"),
+    ],
+)
+def test_sealed_entries_with_another_table_are_made_anew_with_a_note(tmp_path, table, start, found):
+    key, notes = cached_neighbor_lists(TWO, CUTOFF, tmp_path)._key, []
+    entry(tmp_path).write_bytes(bytes(32) + np.array(table, dtype="<i8").tobytes() + struct.pack("<q32s", start, key))
+    seal(entry(tmp_path))
+    assert_right(cached_neighbor_lists(TWO, CUTOFF, tmp_path, say=notes.append), TWO)
+    (note,) = notes
+    assert found in note and note.endswith("It is made anew")
+
+
+@pytest.mark.parametrize("content", [b"", b"short"])
+def test_sealed_entries_that_are_too_short(tmp_path, content):
+    cached_neighbor_lists(TWO, CUTOFF, tmp_path)
+    entry(tmp_path).write_bytes(content)
+    seal(entry(tmp_path))
+    with pytest.warns(UserWarning, match=r"needed a table of neighbours; found 0 bytes without one. It is made anew"):
+        assert_right(cached_neighbor_lists(TWO, CUTOFF, tmp_path), TWO)
+
+
+def test_a_lock_that_is_a_link_harms_nothing(tmp_path):
+    (tmp_path / "victim.txt").write_text("precious")
+    (tmp_path / ".a.bin.lock").symlink_to("victim.txt")
+    with pytest.raises(OSError, match="symbolic links"), locked(tmp_path / "a.bin"):
+        pass
+    assert (tmp_path / "victim.txt").read_text() == "precious"
 
 
 def test_damage_that_comes_later_is_found_when_read(tmp_path):

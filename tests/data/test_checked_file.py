@@ -23,8 +23,11 @@ def test_any_part_comes_back(file):
     for start, size in [(0, 0), (0, 1), (5, 100_000), (8191, 2), (199_999, 1), (0, 200_000), (200_000, 0)]:
         assert checked.bytes_at(start, size) == CONTENT[start : start + size]
     checked.check()
-    with pytest.raises(DataError, match=r"it needs 200001 bytes of content; found 200000"):
-        checked.bytes_at(199_999, 2)
+    for start, size in [(199_999, 2), (-40, 40)]:
+        with pytest.raises(
+            DataError, match=rf"needs bytes {start} to {start + size} of its content; found 200000 bytes"
+        ):
+            checked.bytes_at(start, size)
 
 
 def test_reads_as_a_file_as_far_as_the_content_goes(file):

@@ -108,3 +108,42 @@ def test_one_frame_needs_no_axis_of_frames():
 def test_misfits_are_named(changes, keys, error, match):
     with pytest.raises(error, match=match):
         cut_columns(ragged(**changes), Keys(**keys), "a.npz")
+
+
+def three_frames(**more):
+    return {"species": np.array([1, 1]), "pos": np.zeros((3, 2, 3)), **more}
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        np.eye(3),
+        np.diag([5.0, 6, 0]),
+        1.0 - np.eye(3),
+        np.array([[5.0, 0, 0], [1, 5, 0], [1, 1, 5]]),
+        np.array([[5.0, 1, 1], [1, 5, 1], [1, -1, 5]]),
+        np.zeros((3, 3)),
+    ],
+)
+def test_one_cell_for_three_frames(cell):
+    rows = cut_columns(three_frames(cell=cell, pbc=np.array([True, True, True])), Keys(), "a.npz")
+    assert all(np.array_equal(row["cell"], cell) for row in rows)
+    assert all(row["pbc"].tolist() == [True] * 3 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("more", "name"),
+    [
+        ({"cell": np.full((3, 3), 10.0)}, "cell"),
+        ({"cell": np.array([[10.0, 11, 12], [10.1, 11, 12], [10.2, 11, 12]])}, "cell"),
+        ({"cell": np.tile([10.0, 10.0, 0.0], (3, 1))}, "cell"),
+        ({"cell": np.eye(3), "pbc": np.array([True, False, True])}, "pbc"),
+    ],
+)
+def test_what_may_be_a_row_for_each_of_three_frames_is_refused(more, name):
+    with pytest.raises(
+        ShapeError, match=rf"a.npz: {name} of shape .* may be one for all frames or a row for each of 3"
+    ):
+        cut_columns(three_frames(**more), Keys(), "a.npz")
+    alone = {"pos": np.zeros((2, 2, 3)), "species": np.array([1, 1]), **more}
+    assert len(cut_columns(alone, Keys(), "a.npz")) == 2

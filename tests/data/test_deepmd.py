@@ -116,3 +116,26 @@ def test_damaged_and_missing_files(save, tmp_path):
         read_frames(tmp_path / "nowhere", format="deepmd")
     with pytest.raises(DataError, match=r"have no such thing; found keys.stress"):
         read_frames(system, keys=Keys(stress="stress"))
+
+
+def test_arrays_beside_the_types_are_one_set(save):
+    system = save()
+    for file in (system / "set.000").iterdir():
+        file.rename(system / file.name)
+    (system / "set.000").rmdir()
+    assert [frame.energy for frame in read_frames(system)] == pytest.approx(arrays()["energy"].tolist())
+
+
+@pytest.mark.parametrize("name", ["set.000.bak", "set.test", "set."])
+def test_folders_that_are_no_sets_are_named(save, name):
+    system = save(sets={name: arrays()})
+    with pytest.raises(DataError, match=f"needed folders of sets called set.000, .*; found {name}; rename it"):
+        read_frames(system)
+
+
+def test_axes_in_another_order_are_refused(save):
+    right = arrays()["coord"].reshape(4, 3, 3)
+    assert read_frames(save("right", coord=right))[1].pos == pytest.approx(right[1])
+    four = np.zeros((4, 3, 4))
+    with pytest.raises(ShapeError, match=r"coord needs 4 frames of 12 numbers; found shape \[4, 3, 4\]"):
+        read_frames(save("wrong", coord=four, types="0\n1\n1\n1\n"))

@@ -173,3 +173,83 @@ def test_fuzzed_files_lose_nothing_in_silence(save):
         assert all(frame.cell is not None for frame in frames), "".join(text)
         assert all(frame.forces is not None and frame.energy is not None for frame in frames)
     assert min(refused, read) > 30
+
+
+LATTICE = 'Lattice="5 0 0 0 6 0 0 0 7"'
+ONE = "1\nProperties=species:S:1:pos:R:3 {}\nH 0 0 0\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("t f f", [True, False, False]),
+        ("f f f", [False] * 3),
+        ("true FALSE True", [True, False, True]),
+        ("1 1 0", [True, True, False]),
+        ("F,T,F", [False, True, False]),
+        ("F", [False] * 3),
+        ("t", [True] * 3),
+    ],
+)
+def test_periods_are_what_the_file_says(save, text, wanted):
+    (frame,) = read_frames(save(ONE.format(f'{LATTICE} pbc="{text}"')), units=Units())
+    assert frame.pbc.tolist() == wanted
+
+
+@pytest.mark.parametrize("text", ["FFF", "no no no", "none", "T T", "2 0 0", "T T F F", "0.0 0 0"])
+def test_other_texts_are_no_periods(save, text):
+    with pytest.raises(DataError, match="frame 0: pbc needs one or three of T, F, True, False, 1, 0; found"):
+        read_frames(save(ONE.format(f'{LATTICE} pbc="{text}"')), units=Units())
+    with pytest.raises(DataError, match="needed Lattice, Properties or pbc; found 'PBC'"):
+        read_frames(save(ONE.format(f'{LATTICE} PBC="{text}"')), units=Units())
+
+
+@pytest.mark.parametrize("text", ["12_3", "1_23", "007", "1e5", "T", "false", "1_1", "11", "0x1", "-0", "nan"])
+def test_ids_and_groups_stay_as_they_are_written(save, text):
+    (frame,) = read_frames(save(ONE.format(f"id={text} group={text}")), units=Units())
+    assert (frame.id, frame.group) == (text, text)
+    keys = Keys(id="name", group="run")
+    (frame,) = read_frames(save(ONE.format(f"name='{text}' run={text}")), units=Units(), keys=keys)
+    assert (frame.id, frame.group) == (text, text)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        (ONE.format("energy=1_0"), "frame 0: energy needs numbers; found '1_0'"),
+        (ONE.format('Lattice="1_0 0 0 0 6 0 0 0 7"'), "frame 0: Lattice needs numbers; found '1_0 0"),
+        (ONE.format("energy=1 energy=2"), "frame 0: needed 'energy' once; found '1' and '2'"),
+        (ONE.format('config="" energy=2'), 'frame 0: needed entries such as name=value; found \'config=""'),
+        (ONE.format("energy=1").replace("H 0 0", "H 0 1_0"), "frame 0: line 3 needs numbers; found '1_0'"),
+        ("1\nProperties=species:S:1:pos:R:3:on:L:1\nH 0 0 0 1\n", "line 3 needs T, F, True, False; found '1'"),
+    ],
+)
+def test_what_would_be_read_as_something_else_is_refused(save, text, match):
+    with pytest.raises(DataError, match=match):
+        read_frames(save(text), units=Units())
+
+
+def test_what_is_not_read_may_have_any_form(save):
+    assert read_frames(save(ONE.format("energy=1 config=1_0 unit_cell=conventional")), units=Units())[0].energy == 1
+
+
+def test_a_stress_keeps_its_nine_numbers(save):
+    (frame,) = read_frames(save(ONE.format(f'{LATTICE} stress="1 2 3 4 5 6 7 8 9"')), units=Units(stress="GPa"))
+    assert frame.stress * 160.2176634 == pytest.approx(np.arange(1.0, 10).reshape(3, 3).T)
+
+
+def test_a_mark_of_the_byte_order_is_no_text(save, tmp_path):
+    path = tmp_path / "bom.xyz"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
+    assert len(read_frames(path, units=Units())) == 3
+
+
+def test_a_property_of_some_frames_is_unknown_in_others(save):
+    keys = Keys(properties={"gap": "gap"}, atom_properties={"q": "charges_dft"})
+    full = "1\nProperties=species:S:1:pos:R:3:charges_dft:R:1 gap=2\nH 0 0 0 0.5\n"
+    one, other = read_frames(save(full + ONE.format("")), units=Units(), keys=keys)
+    assert one.properties["gap"] == 2
+    assert one.atom_properties["q"].tolist() == [0.5]
+    assert other.properties == other.atom_properties == {}
+    with pytest.raises(DataError, match=r"frame 1: needed key 'gap' .*Did you mean 'gapp'"):
+        read_frames(save(full + ONE.format("gapp=3")), units=Units(), keys=keys)

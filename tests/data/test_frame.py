@@ -55,3 +55,9 @@ def test_tensors_are_detached_and_copied():
     with torch.no_grad():
         pos += 1
     assert not frame.pos.any()
+
+
+def test_numbers_beyond_int64_are_refused():
+    with pytest.raises(DataError, match=r"species needs integers \(atomic numbers\); found 9223372036854775809"):
+        Frame(species=np.array([2**63 + 1], dtype=np.uint64), pos=[[0, 0, 0]])
+    assert Frame(species=np.array([8], dtype=np.uint64), pos=[[0, 0, 0]]).species.tolist() == [8]

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from data import hdf5_case
 
-from irrepnet.data import Frame, fit_species_shifts, force_rms, read_frames, summarize_frames, write_hdf5
+from irrepnet.data import Frame, Keys, fit_species_shifts, force_rms, read_frames, summarize_frames, write_hdf5
+from irrepnet.data.checked_file import seal
 from irrepnet.errors import DataError
 
 
@@ -83,6 +84,28 @@ def test_the_summary_of_a_file_is_kept_and_checked(tmp_path, monkeypatch):
     assert len(notes) == 2 and all(note.endswith("It is made anew") for note in notes)
     assert summarize_frames(lazy[:10], cache=cache) == summarize_frames(molecules()[:10])
     assert len(list(cache.iterdir())) == 2
+
+
+def test_other_properties_of_the_same_file_are_another_summary(tmp_path):
+    frames = [Frame(species=[1], pos=[[0, 0, 0]], properties={"a": 1.0, "b": 2.0})] * 3
+    write_hdf5(frames, tmp_path / "a.h5")
+    for name in "ab":
+        lazy = read_frames(tmp_path / "a.h5", keys=Keys(properties={name: name}))
+        for part in (lazy, lazy[:2]):
+            assert summarize_frames(part, cache=tmp_path / "cache").num_known == {name: len(part)}
+
+
+def test_a_sealed_entry_that_is_no_summary(tmp_path):
+    write_hdf5(molecules(), tmp_path / "a.h5")
+    lazy, cache, notes = read_frames(tmp_path / "a.h5"), tmp_path / "cache", []
+    first = summarize_frames(lazy, cache=cache)
+    (entry,) = cache.iterdir()
+    for text in ("", "[]", "{}", '{"species": 1}', '{"species": [1], "compositions": [[1]]}', "\xff", "[" * 100_000):
+        entry.write_text(text, encoding="latin-1")
+        seal(entry)
+        assert summarize_frames(lazy, cache=cache, say=notes.append) == first
+    assert len(notes) == 7
+    assert all("needed a summary of frames; found something else" in note for note in notes)
 
 
 def test_a_list_leaves_nothing_on_disk(tmp_path):

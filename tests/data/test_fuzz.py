@@ -1,4 +1,4 @@
-"""Nine hundred damaged files: each is refused by name or read whole; what was read is what an independent parse says."""
+"""Nine hundred damaged files: each is refused by name or read whole, as an independent parse says."""
 
 import re
 import shutil

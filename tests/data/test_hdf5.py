@@ -61,6 +61,20 @@ def test_read_frames_gives_a_lazy_set(path):
         read_frames(path, units=Units(energy="Hartree"))
 
 
+@pytest.mark.parametrize("unit", [{"energy_unit": "kcal/mol"}, {"length_unit": "bohr"}, {"stress_unit": "GPa"}])
+def test_units_of_a_file_are_checked(path, unit):
+    read = edited(path, lambda root: root.attrs.update(unit))
+    with pytest.raises(
+        DataError, match=r"a.h5: irrepnet's HDF5 files are in eV, .*; found other units \(in the file\)"
+    ):
+        read()
+
+
+def test_units_that_are_declared_are_checked(path):
+    with pytest.raises(DataError, match=r"a.h5: irrepnet's HDF5 files are in eV, .*; found other units \(declared\)"):
+        read_frames(path, units=Units(stress="GPa"))
+
+
 def test_texts_and_sizes_without_reading_frames(lazy, monkeypatch):
     monkeypatch.setattr(Hdf5Frames, "_read", None)
     assert lazy.texts("id") == [frame.id for frame in FRAMES]
@@ -111,6 +125,16 @@ def test_the_digest_is_that_of_the_content(path, lazy, tmp_path):
     assert Hdf5Frames(tmp_path / "b.h5", "b.h5").content_digest == lazy.content_digest
     write_hdf5(FRAMES[::-1], tmp_path / "b.h5")
     assert Hdf5Frames(tmp_path / "b.h5", "b.h5").content_digest != lazy.content_digest
+
+
+def test_the_digest_tells_what_is_read_as_what(path, lazy):
+    def digest(**keys):
+        return read_frames(path, keys=Keys(**keys)).content_digest
+
+    choices = [{"a": "dipole"}, {"b": "dipole"}, {"a": "gap, eV"}]
+    digests = [digest(properties=names) for names in choices] + [digest(atom_properties={"a": "charge"})]
+    assert len({lazy.content_digest, *digests}) == 5
+    assert digest(properties=choices[0]) == digests[0]
 
 
 def mutations(whole, rng, count):
@@ -193,12 +217,18 @@ def replace(name, data):
         (lambda root: root.attrs.update(energy_unit="kcal/mole"), "a.h5: energy unit: needed one of .*'kcal/mole'"),
         (lambda root: root.__delitem__("pos"), "needed ptr, species, pos, pbc; found no pos"),
         (replace("ptr", np.arange(61, dtype=np.int32)), r"ptr needs int64 \[F \+ 1\]; found int32 \[61\]"),
-        (replace("ptr", np.arange(61)[::-1]), "ptr needs to rise from 0 to the number of rows of pos"),
+        (replace("ptr", np.arange(61)[::-1]), r"\bptr needs to rise from 0; found otherwise"),
         (replace("energy", np.zeros(59)), r"energy needs float64 \[60\]; found float64 \[59\]"),
         (replace("energy", np.zeros(60, dtype="S8")), r"energy needs float64 \[60\]; found \|S8 \[60\]"),
         (replace("known/energy", np.zeros(3, np.uint8)), r"known/energy needs uint8 \[60\]; found uint8 \[3\]"),
         (replace("id/ptr", np.arange(61)), r"id/utf8 needs uint8 \[60\]; found uint8 \[\d+\]"),
         (replace("id/utf8", np.full(1, 255, np.uint8)), "id/utf8 needs uint8"),
+        (replace("id/ptr", np.arange(61)[::-1]), "id/ptr needs to rise from 0; found otherwise"),
+        (replace("id/ptr", np.zeros(1, np.int64)), r"id/ptr needs int64 \[61\]; found int64 \[1\]"),
+        (replace("properties", h5py.ExternalLink("/nowhere", "/x")), "properties needs to be a plain .* a link"),
+        (replace("known", h5py.SoftLink("/properties")), "known needs to be a plain data set .* found a link"),
+        (lambda root: root.create_group("a/b/c/d"), "needed folders in the layout of irrepnet; found a/b/c"),
+        (lambda root: root.__setitem__("properties/loop", root["properties"]), "needed folders in the layout"),
         (replace("energy", h5py.ExternalLink("/etc/passwd", "/x")), "its data sets cannot be read|plain data set"),
         (replace("energy", h5py.SoftLink("/stress")), "energy needs to be a plain data set of the file; found"),
     ],
@@ -224,6 +254,51 @@ def test_data_that_lie_elsewhere_are_not_read(path, tmp_path):
     for change in (external, virtual):
         with pytest.raises(DataError, match=r"energy needs to be a plain data set of the file; found something else"):
             edited(path, change)()
+
+
+ABSURD = 10**9
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "kind", "found"),
+    [
+        ("ptr", (ABSURD + 1,), "int64", "ptr of shape"),
+        ("pos", (len(FRAMES), 3), "float64", "pos of shape"),
+        ("properties/dipole", (60, ABSURD), "float64", "properties/dipole of shape"),
+        ("id/ptr", (61,), "int64", "id/ptr of shape"),
+    ],
+)
+@pytest.mark.parametrize("packed", [{}, {"compression": "gzip"}])
+def test_rows_that_were_never_written_take_no_memory(path, name, shape, kind, found, packed):
+    def change(root):
+        rows = {"pos": int(root["ptr"][-1])}.get(name, shape[0])
+        del root[name]
+        root.create_dataset(name, shape=(rows, *shape[1:]), dtype=kind, chunks=(1, 2)[-len(shape) :], **packed)
+
+    with pytest.raises(
+        DataError, match=rf"a.h5: {found} .* needs \d+ bytes; found at most 0 in the file; write it anew"
+    ):
+        edited(path, change)()
+
+
+@pytest.mark.parametrize("compress", [False, True])
+def test_labels_that_only_the_last_frames_have(tmp_path, compress):
+    plain = [Frame(species=[1] * 50, pos=np.zeros((50, 3)))] * 2000
+    last = Frame(species=[1], pos=[[0, 0, 0]], forces=[[0, 0, 1]], id="last", properties={"mu": 1})
+    write_hdf5([*plain, last], tmp_path / "a.h5", compress=compress)
+    frames = read_frames(tmp_path / "a.h5")
+    assert hdf5_case.same(frames[-1], last) and hdf5_case.same(frames[0], plain[0])
+    assert frames.texts("id") == [None] * 2000 + ["last"]
+
+
+def test_large_labels_are_read_in_small_pages(tmp_path, monkeypatch):
+    monkeypatch.setattr("irrepnet.data.hdf5._PAGE_BYTES", 2**16)
+    large = [Frame(species=[1], pos=[[0, 0, 0]], properties={"grid": np.full(2**12, i)}) for i in range(10)]
+    write_hdf5(large, tmp_path / "a.h5")
+    frames, pages, real = read_frames(tmp_path / "a.h5"), [], Hdf5Frames._read
+    monkeypatch.setattr(Hdf5Frames, "_read", lambda self, *ends: pages.append(ends) or real(self, *ends))
+    assert all(map(hdf5_case.same, frames, large))
+    assert pages == [(i, i + 1) for i in range(10)]
 
 
 def test_values_are_left_to_validation(tmp_path):

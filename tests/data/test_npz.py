@@ -1,3 +1,6 @@
+import io
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -209,3 +212,22 @@ def test_fuzzed_files_are_read_whole_or_refused(save, tmp_path):
         assert [(len(f), f.energy) for f in frames] == [(len(f), f.energy) for f in expected]
         assert all(np.array_equal(f.forces, e.forces) for f, e in zip(frames, expected, strict=True))
     assert refused > 100
+
+
+def test_two_arrays_of_one_name_are_refused(tmp_path):
+    path = tmp_path / "twice.npz"
+    with zipfile.ZipFile(path, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile warns of the second
+        for name, array in (*arrays().items(), ("energy", np.zeros(2))):
+            content = io.BytesIO()
+            np.save(content, array)
+            archive.writestr(f"{name}.npy", content.getvalue())
+    with pytest.raises(DataError, match=r"twice.npz: needed each array once; found 'energy' 2 times"):
+        read_frames(path)
+
+
+@pytest.mark.parametrize("name", ["units", "unit_energy", "Units", "unit_of_energy_unit", "units_length", "unit"])
+def test_units_under_another_name_are_refused(save, name):
+    with pytest.raises(DataError, match=f"units need to be called energy_unit, .*; found '{name}'"):
+        read_frames(save(**{name: "kcal/mol"}))
+    assert read_frames(save(unit_cell="conventional"))

@@ -49,3 +49,17 @@ def test_forces_that_do_not_add_up():
     (found,) = find_outliers(pulled)
     assert found.kind == "net_force"
     assert "forces do not add up to zero: their sum is" in found.sentence
+
+
+def test_forces_that_are_zero_throughout():
+    def still(number, **changes):
+        zeros = np.zeros((len(frame(0)), 3))
+        return frame(0, **{"energy": -1.0 * number, "source": f"f {number}", "forces": zeros, **changes})
+
+    frames = [still(number) for number in range(30)]
+    (oddity,) = [oddity for oddity in find_outliers(frames) if oddity.kind == "zero_forces"]
+    assert oddity.sentence.startswith("f 0 to f 29: all forces are exactly zero in 30 frames, though")
+    moved = [*frames[:-1], still(29, forces=1e-9 * np.ones((len(frame(0)), 3)))]
+    relaxed = [still(number, energy=-1.0) for number in range(30)]
+    for others in (moved, relaxed, frames[:3]):
+        assert "zero_forces" not in {oddity.kind for oddity in find_outliers(others)}

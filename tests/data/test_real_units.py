@@ -24,6 +24,7 @@ FILES = {
     "ethanol": ("rmd17/rmd17_ethanol_train_01.npz", {"id": "old_index"}, {"energy": "kcal/mol"}),
     "gete": ("gete/gete_dev.npz", {"group": "system"}, {}),
     "si": ("mlearn/Si_train.npz", {"stress": "virial_stress_voigt"}, MLEARN),
+    "li": ("mlearn/Li_train.npz", {"stress": "virial_stress_voigt"}, MLEARN),
     "mo": ("mlearn/Mo_train.npz", {"stress": "virial_stress_voigt"}, MLEARN),
 }
 
@@ -81,6 +82,20 @@ def test_labels_that_do_not_belong_together_are_found(name):
     for scale, kind in ((1 / HARTREE, "energy_force_ratio"), (-1.0, "force_sign")):
         wrong = as_if_read(name, energy=scale, forces=1.0)
         assert kind in {oddity.kind for oddity in find_wrong_ratios(wrong)}
+
+
+@pytest.mark.parametrize("name", ["3bpa", "acac", "ethanol"])
+@pytest.mark.parametrize("scale", [BOHR, 1 / BOHR])
+def test_a_small_factor_shows_in_molecules(name, scale):
+    wrong = as_if_read(name, energy=1.0, forces=scale)
+    assert {oddity.kind for oddity in find_wrong_ratios(wrong)} == {"energy_force_ratio"}
+
+
+def test_energies_of_strained_crystals_tell_their_unit():
+    wrong = as_if_read("li", energy=1 / HARTREE, forces=1.0)
+    (oddity,) = find_wrong_ratios(wrong)
+    assert oddity.kind == "energy_force_ratio"
+    assert "Hartree were read as eV" in oddity.sentence
 
 
 @pytest.mark.parametrize("name", ["3bpa", "acac", "ethanol"])

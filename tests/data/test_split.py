@@ -1,3 +1,5 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -113,3 +115,19 @@ def test_select_ids():
     assert len(select_ids([*data, data[1]], ["gdb_1"])) == 1
     with pytest.raises(DataError, match="found no frames"):
         select_ids([], ["a"])
+
+
+def test_a_mark_of_the_byte_order_is_no_id(tmp_path):
+    path = tmp_path / "ids.txt"
+    path.write_bytes(b"\xef\xbb\xbf7\n8\n")
+    assert read_ids(path) == ["7", "8"]
+
+
+def test_many_groups_are_selected_quickly():
+    names = [f"g{number}" for number in range(20_000)]
+    frames = [Frame(species=[1], pos=[[0, 0, 0]], group=name) for name in names]
+    start = time.perf_counter()
+    assert len(select_groups(frames, names[::2])) == 10_000
+    assert time.perf_counter() - start < 3  # comparing each with each takes a minute
+    with pytest.raises(DataError, match=r"needed group 'h'; found g0, g1, .* and 19980 more"):
+        select_groups(frames, ["h"])

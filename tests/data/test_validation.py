@@ -1,7 +1,9 @@
+import time
+
 import numpy as np
 import pytest
 
-from irrepnet.data import Frame, duplicated_frames, find_oddities, validate_frames
+from irrepnet.data import Frame, check_frames, duplicated_frames, find_oddities, validate_frames
 from irrepnet.errors import DataError
 
 POS = np.array([[0.0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]])
@@ -52,7 +54,10 @@ def test_good_frames_have_no_findings():
             {"pos": POS + poisoned(1e7)},
             r"atoms need to be within 10000 Å of each other; found atom 2 at \[-0.24, 1000000",
         ),
-        ({"cell": 0.3 * np.eye(3), "pbc": [True, False, False]}, "found atom . and its image nearer"),
+        (
+            {"cell": 0.3 * np.eye(3), "pbc": [True, False, False]},
+            "found each atom and its image nearer, by a lattice vector of 0.3 Å",
+        ),
     ],
 )
 def test_bad_frames_are_named(changes, match):
@@ -139,3 +144,27 @@ def test_of_many_findings_of_one_kind_five_are_shown():
     shown = validate_frames(twice)
     assert len(shown) == 6
     assert shown[-1] == "and 4 more like the last"
+
+
+def test_checks_without_looking_for_oddities():
+    assert check_frames([water(0), water(0)]) is None
+    with pytest.raises(DataError, match=r"w.npz frame 1: needed stress"):
+        check_frames([water(0, stress=np.eye(3)), water(1)], require=["stress"])
+
+
+@pytest.mark.parametrize("height", [1e-7, 1e-3, 0.1])
+def test_a_flat_cell_is_refused_before_its_images_are_listed(height):
+    flat = np.array([[10.0, 0, 0], [0, 10, 0], [5.03, 3.07, height]])
+    start = time.perf_counter()
+    with pytest.raises(DataError, match=r"w.npz frame 1: cell needs (lattice planes 0.35 Å apart|.*singular)"):
+        check_frames([water(0), water(1, cell=flat, pbc=True)])
+    with pytest.raises(DataError, match=r"w.npz frame 1: atoms need to be 0.35 Å apart; found each atom and its image"):
+        check_frames([water(1, cell=1e-4 * np.eye(3), pbc=True)])
+    assert time.perf_counter() - start < 3
+    assert check_frames([water(1, cell=np.diag([9, 9, height]), pbc=[True, True, False])]) is None
+
+
+def test_of_two_atoms_the_far_one_is_named():
+    far = water(1, species=[1, 1], pos=[[0, 0, 0], [0, 0, 1e6]], forces=np.zeros((2, 3)))
+    with pytest.raises(DataError, match=r"found atom 1 at \[0.0, 0.0, 1000000.0\]"):
+        check_frames([far])

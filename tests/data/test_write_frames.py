@@ -78,8 +78,7 @@ def test_open_and_periodic_frames_go_into_one_file(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_property_of_some_frames_is_unknown_in_the_others(tmp_path, suffix):
     frames = [frame(2, 0), frame(2, 1, properties={"gap": 1.0}, atom_properties={})]
-    keys = Keys(properties={"gap": "gap"}) if suffix == ".extxyz" else KEYS
-    found = written(frames, tmp_path / f"a{suffix}", keys=keys)
+    found = written(frames, tmp_path / f"a{suffix}", keys=KEYS)
     assert found[1].properties.keys() == {"gap"}
 
 
@@ -177,3 +176,32 @@ def test_extxyz_says_that_it_needs_ase(tmp_path, monkeypatch):
     monkeypatch.setattr(builtins, "__import__", without_ase)
     with pytest.raises(DataError, match=r"needs ase; .*pip install 'irrepnet\[md\]'"):
         write_frames([frame(1)], tmp_path / "a.extxyz")
+
+
+def test_npz_does_not_give_one_id_to_two_frames(tmp_path):
+    atoms = {"species": [1], "pos": [[0, 0, 0]]}
+    frames = [Frame(**atoms, id="1"), Frame(**atoms, source="b.xyz frame 7")]
+    with pytest.raises(
+        DataError, match=r"b.xyz frame 7: a frame without an id is called by its place, 1; found another"
+    ):
+        write_frames(frames, tmp_path / "a.npz")
+    assert [one.id for one in written(frames[::-1], tmp_path / "a.npz")] == ["0", "1"]
+
+
+@pytest.mark.parametrize("name", ["id", "group"])
+def test_npz_refuses_texts_that_numpy_cuts(tmp_path, name):
+    with pytest.raises(DataError, match=f"{name} needs a text without a zero at its end; found 'a.x00'"):
+        write_frames([Frame(species=[1], pos=[[0, 0, 0]], **{name: "a\0"})], tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("number", [300, -1, 0])
+def test_extxyz_refuses_what_is_no_element(tmp_path, number):
+    one = Frame(species=[number], pos=[[0, 0, 0]], source="a.npz frame 0")
+    with pytest.raises(DataError, match=f"a.npz frame 0: extxyz needs atomic numbers 1 to 118; found {number}"):
+        write_frames([one], tmp_path / "a.extxyz")
+
+
+def test_extxyz_keeps_a_stress_that_is_not_symmetric(tmp_path):
+    stress = np.arange(9.0).reshape(3, 3)
+    one = Frame(species=[1], pos=[[0, 0, 0]], cell=np.eye(3), pbc=True, stress=stress)
+    assert np.array_equal(written([one], tmp_path / "a.extxyz")[0].stress, stress)

@@ -18,6 +18,8 @@ class Page:
     etag: str | None = "auto"
     announce: bool = True
     location: str | None = None
+    if_range: bool = True  # whether it takes notice of If-Range
+    kind: str | None = None  # Content-Type
     requests: list = field(default_factory=list)  # headers of each
 
 
@@ -46,6 +48,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(body)))
         if etag:
             self.send_header("ETag", etag)
+        if page.kind:
+            self.send_header("Content-Type", page.kind)
         self.end_headers()
         drop = page.drop_after.pop(0) if page.drop_after else None
         self.wfile.write(body[:drop])
@@ -53,7 +57,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def wanted_start(self, page, etag):
         span = self.headers.get("Range")
-        if not page.ranges or span is None or self.headers.get("If-Range", etag) != etag:
+        if not page.ranges or span is None or (page.if_range and self.headers.get("If-Range", etag) != etag):
             return 0
         return int(span.removeprefix("bytes=").removesuffix("-"))
 

@@ -1,4 +1,5 @@
 import errno
+import fcntl
 import json
 import os
 import pickle
@@ -142,6 +143,14 @@ class TestDamage:
             load_tensors(file)
         assert not (tmp_path / "owned").exists()
 
+    @pytest.mark.parametrize("version", [float("inf"), float("nan"), 1.9, True, None, [2]])
+    def test_format_that_is_no_whole_number(self, file, monkeypatch, version):
+        monkeypatch.setattr(module, "FORMAT_VERSION", version)
+        save_tensors(file, NEW, {})
+        monkeypatch.undo()
+        with pytest.raises(CheckpointError, match="its header is another one or damaged; copy it again"):
+            load_tensors(file)
+
     def test_newer_format(self, file, monkeypatch):
         monkeypatch.setattr(module, "FORMAT_VERSION", 3)
         save_tensors(file, NEW, {})
@@ -277,7 +286,7 @@ class TestWriteAtomic:
         def no_lock(*args):
             raise OSError(errno.ENOSYS, "Function not implemented")
 
-        monkeypatch.setattr(module.fcntl, "flock", no_lock)
+        monkeypatch.setattr(fcntl, "flock", no_lock)
         write_atomic(tmp_path / "a", b"x")
         assert (tmp_path / "a").read_bytes() == b"x"
         assert leftover.exists()  # its writer may be at work

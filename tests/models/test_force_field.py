@@ -294,6 +294,13 @@ class TestInputs:
         with pytest.raises(DataError, match=rf"pos needs finite numbers; found \[9.0, 0.0, {bad}\] at atom 1"):
             toy_model()(graph)
 
+    @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+    def test_cell_that_is_not_finite(self, bad):
+        graph = graph_of(FRAMES["periodic"])
+        graph.cell[0, 1, 2] = bad
+        with pytest.raises(DataError, match=rf"cell needs finite numbers; found .*{bad}.* in graph 0"):
+            toy_model()(graph)
+
     def test_stress_without_a_cell(self):
         with pytest.raises(DataError, match=r"stress needs a cell for its volume; found none; .*compute_stress=False"):
             toy_model()(graph_of(FRAMES["open"]), compute_stress=True)
@@ -362,36 +369,3 @@ class TestScaleAndShift:
         ]
         e, hydrogen, oxygen, both = (toy_model(**setting)(graph).energy.item() for setting in settings)
         assert hydrogen + oxygen - e == pytest.approx(both, abs=1e-12)
-
-
-class TestCalibration:
-    @pytest.mark.parametrize("changes", [{}, {"readout_hidden": ()}, {"energy_scale": (0.3, 0.3)}, {"num_layers": 4}])
-    def test_forces_begin_at_the_size_of_the_scale(self, changes):
-        model, graph = toy_model(**({"energy_scale": 0.3} | changes)), graph_of(FRAMES["periodic"])
-        before = model(graph).forces
-        factor = model.calibrate(graph)
-        after = model(graph).forces
-        assert after.square().mean().sqrt().item() == pytest.approx(0.3, rel=1e-12)
-        torch.testing.assert_close(after, factor * before, rtol=0, atol=1e-12)
-
-    def test_it_changes_only_the_last_weights_and_no_mode(self):
-        model, graph = toy_model().train(), graph_of(FRAMES["open"])
-        before = copy.deepcopy(model.state_dict())
-        model.calibrate(graph)
-        changed = [name for name, weight in model.state_dict().items() if not torch.equal(weight, before[name])]
-        assert changed == ["readout.network.2.weight"]
-        assert model.training and model.readout.network[2].weight.requires_grad
-
-    def test_repulsion_is_left_out(self):
-        plain, repelled = (
-            toy_model(repulsion=kind, repulsion_ends=(2.0, 2.0, 2.0), species_shifts=()) for kind in ("none", "zbl")
-        )
-        graph = graph_of(FRAMES["open"])
-        assert plain.calibrate(graph) == repelled.calibrate(graph)
-        assert repelled.repulsion is not None
-        assert repelled(graph).energy > plain(graph).energy
-
-    def test_without_forces_nothing_changes(self):
-        model = toy_model()
-        for frame in (toy_frame(0), Frame(species=[8], pos=[[0, 0, 0]])):
-            assert model.calibrate(graph_of(frame)) == 1.0

@@ -74,6 +74,9 @@ class TestRefusal:
     @pytest.mark.parametrize(
         ("change", "message"),
         [
+            (lambda t, m: m["config"].update(cutoff=1e300), "(?s)cannot build: .*cutoff.*less than or equal to 1000"),
+            (lambda t, m: m["config"].update(radial_hidden=[8] * 33), "(?s)cannot build: .*at most 32 items"),
+            (lambda t, m: m["config"].update(readout_hidden=[8] * 33), "(?s)cannot build: .*at most 32 items"),
             (lambda t, m: m.pop("config"), r"is not a model file \(it holds \['extra', 'kind'\]\); give the run's"),
             (
                 lambda t, m: m.update(kind="voxels"),
@@ -181,3 +184,12 @@ class TestRegistry:
     def test_unknown_kind(self):
         with pytest.raises(ConfigError, match=r"found 'force_feild'\. Did you mean 'force_field'\?"):
             build_model("force_feild", {})
+
+
+def test_numbers_too_large_for_what_is_built_are_refused(file, monkeypatch):
+    def overflow(kind, config):
+        return 1e300**3
+
+    monkeypatch.setattr(registry, "build_model", overflow)
+    with pytest.raises(CheckpointError, match=r"cannot build: .*result out of range"):
+        load_model(file)

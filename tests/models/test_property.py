@@ -74,6 +74,7 @@ class TestReadouts:
     def test_isolated_atoms(self, dtype):
         far = Frame(species=[8, 1], pos=[[0, 0, 0], [50.0, 0, 0]])
         results = predict(property_model().to(dtype), [atom("O"), atom("H"), far])
+        assert results["r2"][:2].tolist() == pytest.approx([10.0, 3.6], abs=1e-5)
         assert results["U0"].tolist() == pytest.approx([-2000.0, -13.6, -2013.6], abs=1e-6, rel=0)
         assert results["mu"][:2].tolist() == [[0.0] * 3] * 2
         assert results["length"][:2].tolist() == [0.0, 0.0]
@@ -87,6 +88,25 @@ class TestReadouts:
         assert (both["mu"] - 2 * alone["mu"]).abs().max() < 1e-10
         assert alone["homo"].item() != pytest.approx(-6.0, abs=1e-3)
 
+    def test_dipoles_of_different_molecules_far_apart_add_up(self):
+        model, one, other = property_model([PROPERTIES[2]]), *molecules(2, num_atoms=(6, 5))
+        apart = [predict(model, [frame])["mu"] for frame in (one, other)]
+        assert min(dipole.norm() for dipole in apart) > 0.01
+        for distance in (30.0, 300.0):
+            away = other.pos + np.array([distance, 0, 0])
+            both = Frame(species=np.concatenate([one.species, other.species]), pos=np.vstack([one.pos, away]))
+            assert (predict(model, [both])["mu"] - sum(apart)).abs().max() < 1e-10
+
+    def test_charges_are_exchanged_smoothly_up_to_the_cutoff(self):
+        model = property_model([PROPERTIES[2]])
+        lengths = 3.0 + np.array([-1e-3, -1e-6, 1e-6, 1.0])
+        pairs = [Frame(species=[8, 1], pos=[[0, 0, 0], [length, 0, 0]]) for length in lengths]
+        graphs = Graph.collate([graph_of(pair, cutoff=5.0) for pair in pairs])  # a longer list changes nothing
+        dipoles = model(graphs)["mu"][:, 0]
+        assert dipoles[2:].tolist() == [0.0, 0.0]
+        assert dipoles[:2].abs().max() < 1e-6
+        assert predict(model, [Frame(species=[8, 1], pos=[[0, 0, 0], [1.5, 0, 0]])])["mu"][0, 0].abs() > 0.01
+
     def test_dipole_of_an_ion_grows_by_its_charge(self):
         targets = [PROPERTIES[2] | {"total_charge": charge} for charge in (0.0, 2.0)]
         neutral, ion = (predict(property_model([target]), molecules(3))["mu"] for target in targets)
@@ -99,7 +119,7 @@ class TestReadouts:
     def test_length_is_that_of_the_vector(self):
         model = property_model()
         model.readouts[3].load_state_dict(model.readouts[2].state_dict())
-        results = predict(model, molecules(3))
+        results = predict(model, molecules(3, num_atoms=(6,)))
         assert torch.equal(results["length"], results["mu"].norm(dim=1))
         assert results["length"].min() > 0.1
 
@@ -203,6 +223,7 @@ class TestRefusal:
                 [{"name": "a", "readout": "extensive", "shift": {"H": 1.0}}],
                 "shift of 'a' .* for each of H, O",
             ),
+            ([{"name": f"a{i}", "readout": "extensive"} for i in range(257)], "at most 256 items"),
             ([{"name": "a", "readout": "intensive", "scale": 0.0}], "greater than 0"),
             ([{"name": "a", "readout": "intensive", "shift": float("nan")}], "finite"),
             ([{"name": "a", "readout": "second_moment", "charges": {"O": 1.0}}], "charges of 'a' .* found none for H"),

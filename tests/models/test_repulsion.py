@@ -7,8 +7,10 @@ from models.toys import FRAMES, SMALL, energies, graph_of, moved, toy_frame, toy
 from pydantic import ValidationError
 
 from irrepnet.data import Frame, Graph
-from irrepnet.models import ForceFieldConfig, closest_approaches, load_model, save_model
+from irrepnet.errors import DataError
+from irrepnet.models import ForceField, ForceFieldConfig, closest_approaches, load_model, save_model
 from irrepnet.testing import assert_equivariant
+from irrepnet.train import RunConfig
 from tests.nn.test_zbl import formula
 
 ENDS = (1.9, 2.3, 3.0)  # HH, HO, OO
@@ -166,9 +168,17 @@ class TestEnds:
             ({"repulsion_ends": (1.0, 2.0)}, "repulsion_ends needs one value for each of H-H, H-O, O-O; found 2"),
             ({"repulsion_ends": (1.0, 2.0, 0.0)}, "greater than 0"),
             ({"repulsion": "zlb"}, "'none' or 'zbl'"),
-            ({"repulsion": "zbl", "species": ("Bk",)}, "covalent radii are known up to Cm; found Bk"),
         ],
     )
     def test_mistakes(self, change, message):
         with pytest.raises(ValidationError, match=message):
             ForceFieldConfig(**({"species": ("H", "O")} | change))
+
+    def test_elements_without_a_known_radius_need_ends(self):
+        config = {"species": ("Bk",), "repulsion": "zbl"}
+        with pytest.raises(DataError, match="covalent radii are known up to Cm; found Bk"):
+            ForceField(ForceFieldConfig(**config))
+        RunConfig.model_validate(  # the training frames tell the ends
+            {"data": {"train": "-"}, "model": config, "training": {"steps": 1}}
+        )
+        assert ForceField(ForceFieldConfig(**config, repulsion_ends=(2.0,))).config.ends == (2.0,)

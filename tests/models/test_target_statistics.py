@@ -13,6 +13,7 @@ from irrepnet.io import CartesianTensor
 from irrepnet.models import PropertyConfig, PropertyModel, TensorConfig, TensorModel, property_statistics
 from irrepnet.models import tensor_statistics as statistics_of_tensors
 from irrepnet.models.labels import known_labels
+from irrepnet.models.tensor_statistics import with_varying_irreps
 
 
 @pytest.fixture
@@ -43,6 +44,17 @@ class TestProperties:
         rest = composition(frames) @ list(target["shift"].values()) - [frame.properties["U0"] for frame in frames]
         assert target["scale"] == pytest.approx(np.sqrt(np.mean(rest**2)))
         assert 0.5 < target["scale"] < 1.5
+
+    @pytest.mark.parametrize("readout", ["extensive", "second_moment"])
+    def test_elements_that_are_not_in_the_frames(self, readout, random):
+        frames, notes = labelled(molecules(12), a=random.normal(size=12)), []
+        (target,) = property_statistics(
+            [{"name": "a", "readout": readout}], frames, ("H", "C", "O", "Si"), say=notes.append
+        )
+        assert target["shift"]["C"] == 0.0
+        keys = ("shift",) if readout == "extensive" else ("charges", "shift")
+        told = "note: target 'a' is not known of any C, Si in the training frames; its {} for C, Si is 0"
+        assert notes == [told.format(key) for key in keys]
 
     def test_given_shifts_stay(self):
         frames = labelled(molecules(3), U0=[1.0, 2.0, 5.0])
@@ -172,7 +184,12 @@ class TestTensors:
         tensor = CartesianTensor("ij=ji")
         values = tensor.to_cartesian(torch.tensor([[3.0, *[0.0] * 5], [5.0, *[0.0] * 5]]).double()).numpy()
         target = {"name": "epsilon", "formula": "ij=ji", "extensive": False}
-        (target,) = tensor_statistics([target], labelled(molecules(2), epsilon=values))
+        notes = []
+        (target,) = tensor_statistics([target], labelled(molecules(2), epsilon=values), say=notes.append)
+        assert notes == [
+            "note: the parts 2e of target 'epsilon' do not vary in the training frames; "
+            "the model predicts their usual values"
+        ]
         assert target["mean"] == {"H": [pytest.approx(4.0)], "O": [pytest.approx(4.0)]}
         assert target["irrep_scales"] == pytest.approx([1.0, 0.0])
 
@@ -191,6 +208,30 @@ class TestTensors:
         assert target["mean"]["O"] == pytest.approx([trace])
         assert target["mean"]["H"][0] == pytest.approx(10 * 3**0.5, abs=1.5)
         assert target["irrep_scales"] == pytest.approx([1.0, 1.0, 1.0], abs=0.4)
+
+    def test_elements_without_a_label(self, random):
+        shielding = np.full((6, 3, 3), np.nan)
+        frame, notes = molecules(1, num_atoms=(6,))[0], []
+        shielding[frame.species == 8] = random.normal(size=(2, 3, 3))
+        target = {"name": "shielding", "formula": "ij", "level": "atom"}
+        frames = [replace(frame, atom_properties={"shielding": shielding})]
+        (target,) = tensor_statistics([target], frames, say=notes.append)
+        assert target["mean"]["H"] == [0.0]
+        assert notes == ["note: target 'shielding' is not known of any H in the training frames; its mean for H is 0"]
+
+    def test_irreps_that_vary_only_in_the_frames_of_a_fine_tuning(self, random):
+        bent = random.normal(size=(2, 3, 3))
+        isotropic = np.eye(3) * np.array([1.0, 3.0, 4.0, 9.0])[:, None, None]
+        target = {"name": "alpha", "formula": "ij=ji"}
+        frames = labelled(molecules(4), alpha=isotropic)
+        (before,) = tensor_statistics([target], frames, say=lambda note: None)
+        assert before["irrep_scales"][1] == 0
+        (after,) = with_varying_irreps(
+            [before], labelled(molecules(2), alpha=bent + bent.transpose(0, 2, 1)), ["H", "O"], say=quiet
+        )
+        assert after["irrep_scales"][0] == before["irrep_scales"][0]
+        assert 0.3 < after["irrep_scales"][1] < 3
+        assert {**after, "irrep_scales": None} == {**before, "irrep_scales": None}
 
     def test_a_vector_has_no_mean(self):
         frames = labelled(molecules(2), mu=np.array([[3.0, 0.0, 4.0], [3.0, 0.0, 4.0]]))

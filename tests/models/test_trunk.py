@@ -72,3 +72,26 @@ def test_features_of_any_wanted_irreps_are_equivariant(radial_species):
 def test_degrees_have_a_limit():
     with pytest.raises(ValidationError, match=r"irreps_hidden needs degrees of at most 11; found 12 \('1x0e\+1x12e'\)"):
         TrunkConfig(species=("H",), irreps_hidden="1x0e+1x12e")
+
+
+@pytest.mark.parametrize("num_layers", [3, 5])
+def test_calibrated_messages_have_unit_size_in_every_layer(num_layers):
+    trunk, graph = trunk_of("0e+1o", num_layers=num_layers), graph_of(FRAMES["periodic"])
+    assert len(trunk.calibrate(graph)) == num_layers
+    sizes = []
+    for layer in trunk.layers:
+        layer.convolution.register_forward_hook(lambda *args: sizes.append(args[2].square().mean().sqrt().item()))
+    feats = trunk(trunk.species(graph), graph.edge_index, trunk.edge_vectors(graph))
+    assert sizes == pytest.approx([1.0] * num_layers)
+    assert all(0.2 < feat.square().mean().sqrt() < 2 for feat in feats)
+
+
+def test_the_table_of_species_survives_to_empty():
+    trunk, graph = trunk_of("0e"), graph_of(FRAMES["open"])
+    with torch.device("meta"):
+        empty = trunk_of("0e")
+    empty.to_empty(device="cpu")
+    assert torch.equal(empty.species_index, trunk.species_index)
+    empty.load_state_dict(trunk.state_dict())
+    edges = graph.edge_index, trunk.edge_vectors(graph)
+    assert torch.equal(empty(empty.species(graph), *edges)[-1], trunk(trunk.species(graph), *edges)[-1])

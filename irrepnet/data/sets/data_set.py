@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from irrepnet.data.download import RemoteFile
 from irrepnet.data.frame import Frame
+from irrepnet.data.npz import load_npz
 from irrepnet.errors import DataError
 
 __all__ = ["DataSet", "check_count", "git_file", "load_arrays", "with_ids"]
@@ -87,20 +87,17 @@ def load_arrays(file: Path) -> dict[str, NDArray[Any]]:
     """Return the arrays of an npz file by name.
 
     Raises:
-        DataError: If it is damaged or holds Python objects.
+        DataError: If it is damaged, or holds Python objects or two arrays of one name.
 
     Example:
         >>> import tempfile
+        >>> import numpy as np
         >>> path = Path(tempfile.mkdtemp(), "a.npz")
         >>> np.savez(path, z=np.array([1, 8, 1]))
         >>> load_arrays(path)["z"].tolist()
         [1, 8, 1]
     """
-    try:
-        with np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except Exception as error:  # damaged files raise whatever the damaged part raises
-        raise DataError(f"{file}: needed a whole npz file of plain arrays; found it unreadable ({error})") from error
+    return load_npz(file, str(file))
 
 
 def with_ids(frames: Sequence[Frame], names: Sequence[str], **changes: Any) -> list[Frame]:
