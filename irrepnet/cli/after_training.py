@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from irrepnet.cli.checks import Check, check_model, format_checks
+from irrepnet.cli.checks import RATTLE, Check, check_model, format_checks
 from irrepnet.cli.doctor import versions
 from irrepnet.cli.trial import Trial, run_dynamics, scan_torsions_of
 from irrepnet.data.frame import Frame
 from irrepnet.deploy.predictor import Predictor
+from irrepnet.errors import DataError
 from irrepnet.models.checkpoint import load_model, write_atomic
 from irrepnet.models.force_field import ForceField
 from irrepnet.ops._backend import library_status
@@ -30,7 +32,10 @@ from irrepnet.train.loop import TrainResult
 from irrepnet.train.metrics import Evaluation, error_rows, evaluate, format_errors, refuse_not_finite
 from irrepnet.train.radial import describe_radial
 from irrepnet.train.run_folder import RunFolder
+from irrepnet.train.run_lock import RunLock
 from irrepnet.train.samples import LabelledGraphs, label_graphs
+from irrepnet.train.splits import Splits
+from irrepnet.train.tasks import task_of
 
 __all__ = ["finish"]
 
@@ -47,20 +52,42 @@ def finish(config: RunConfig, result: TrainResult) -> int:
 
     Returns:
         The exit code: 0, 1 if a check failed, 3 if dynamics was stopped by its guard.
+
+    Raises:
+        ConfigError: If another process is training in the folder.
+        DataError: If no test frame has a label that the model predicts.
+        NonFiniteError: If a prediction is not finite.
     """
+    with RunLock(result.run.path) as lock:
+        lock.acquire()  # another process may have been started in the folder since training ended
+        return _finish(config, result)
+
+
+def _finish(config: RunConfig, result: TrainResult) -> int:
     run, test = result.run, result.splits.test
     model: Any = load_model(run.best, config.training.device)
 
-    print(f"\ntesting best.model (step {result.progress.best_step}) on {len(test)} held-back frames")
+    kind = _tested_on(result.splits)
+    print(f"\ntesting best.model (step {result.progress.best_step}) on the {len(test)} {kind} frames")
+    if kind == "validation":
+        print(
+            "note: there are no others, and the best weights were chosen on these; data.test, data.test_ids give some"
+        )
     items = label_graphs(test, model.cutoff)
     groups = [frame.group for frame in test]
     evaluation = evaluate(model, items, batch_size=config.training.batch_size, groups=groups)
     assert evaluation is not None  # nothing interrupts it
     refuse_not_finite(evaluation)
+    if not evaluation.reference:
+        raise DataError(
+            f"{config.data.test or config.data.train}: the test frames need labels that the model predicts "
+            f"({', '.join(task_of(model).units)}); found none; check data.keys, or leave data.test out"
+        )
     print(format_errors(error_rows(evaluation)))
     save_evaluation(evaluation, run.evaluation)
 
     checks, trial = _try_out(config, model, result)
+    trial = replace(trial, missing=dict(trial.missing) | _untested(model, evaluation))
     _write_metrics(run, evaluation, checks, result)
     _save_parts(config, result, items, parity_of(evaluation), checks, trial)
     missing = dict(trial.missing) | _write_report(config, run)
@@ -76,12 +103,20 @@ def _try_out(config: RunConfig, model: nn.Module, result: TrainResult) -> tuple[
         reason = "the model predicts no energies and forces"
         return [], Trial(missing=dict.fromkeys(("checks", "dynamics", "rdfs", "torsions", "structures"), reason))
     largest = _largest(result.splits.test)
-    print("\nchecking symmetries, forces and stress")
+    print(f"\nchecking symmetries, forces and stress, each atom moved by about {RATTLE} Å")
     checks = check_model(model, largest)
     print(format_checks(checks))
-    predictor = Predictor(model, device=config.training.device)
+    predictor = Predictor(model, device=config.training.device, skin=1.0)
     trial = run_dynamics(config.md, predictor, result.splits, largest, result.run)
     return checks, scan_torsions_of(trial, predictor, largest)
+
+
+def _untested(model: nn.Module, evaluation: Evaluation) -> dict[str, str]:
+    """Return the targets that could not be compared, with the reason; labels of a force field are as the loss says."""
+    if isinstance(model, ForceField):
+        return {}
+    without = [label for label in task_of(model).units if label not in evaluation.reference]
+    return {f"errors of {label}": "no test frame has this label" for label in without}
 
 
 def _largest(frames: Sequence[Frame]) -> Frame:
@@ -94,6 +129,7 @@ def _write_metrics(run: RunFolder, evaluation: Evaluation, checks: Sequence[Chec
         "model": run.best.name,
         "step": result.progress.best_step,
         "training_seconds": result.progress.seconds,
+        "tested_on": _tested_on(result.splits),
         **evaluation.summary(),
         "checks": [{**check._asdict(), "passed": check.passed} for check in checks],
     }
@@ -116,7 +152,8 @@ def _save_parts(
     complete["model"] |= model.config.model_dump(mode="json")
     data = ReportData(
         title=config.report.title,
-        summary=f"{len(splits.train)} frames learned, {len(splits.valid)} to validate, {len(splits.test)} to test; "
+        tested_on=_tested_on(splits),
+        summary=f"{len(splits.train)} frames learned, {len(splits.valid)} to validate, {_to_test(splits)}; "
         f"{progress.step} steps in {format_seconds(progress.seconds)}; the best model is of step {progress.best_step}.",
         edges_per_step=_edges_per_step(splits.train, model.cutoff, config.training.batch_size),
         structures=[] if parity is None else _structures(parity, splits.test),
@@ -130,6 +167,16 @@ def _save_parts(
         missing=trial.missing,
     )
     save_parts(result.run.path, data)
+
+
+def _tested_on(splits: Splits) -> str:
+    return "validation" if splits.test is splits.valid else "test"
+
+
+def _to_test(splits: Splits) -> str:
+    if _tested_on(splits) == "test":
+        return f"{len(splits.test)} to test"
+    return "none to test: errors are those on the validation frames, on which the best weights were chosen"
 
 
 def _edges_per_step(frames: Sequence[Frame], cutoff: float, batch_size: int) -> float:
@@ -192,6 +239,7 @@ def _print_what_was_made(run: RunFolder, missing: dict[str, str]) -> None:
         (run.metrics, "errors on the held-back frames, and the checks"),
         (run.evaluation, "labels and predictions of the held-back frames"),
         (run.log, "one line per validation"),
+        (run.findings, "what looked odd in the frames"),
         (run.md, "the trajectory of the molecular dynamics"),
         (run.state, "to go on with --resume"),
         (run.config, "the complete configuration"),

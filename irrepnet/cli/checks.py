@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,9 @@ from irrepnet.models.force_field import ForceField
 from irrepnet.testing.equivariance import LEAST_RMS, equivariance_error
 from irrepnet.testing.signature import Permutation
 
-__all__ = ["Check", "check_model", "example_frame", "format_checks"]
+__all__ = ["RATTLE", "Check", "check_model", "example_frame", "format_checks", "rattled"]
+
+RATTLE = 0.05  # Å, width of the moves of atoms before they are checked
 
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-4}
 _FORCE_TOLERANCE = 1e-6  # eV/Å, of a float64 model against finite differences
@@ -50,6 +53,9 @@ class Check(NamedTuple):
 def check_model(model: ForceField, frame: Frame, *, trials: int = 3) -> list[Check]:
     """Check equivariance in float64 and float32, and forces and stress against finite differences in float64.
 
+    They are made on a copy of which every atom has been moved a little, always in the same way: the forces of a perfect
+    crystal are zero by symmetry, and zeros prove nothing.
+
     Args:
         model: A force field; it is left as it was.
         frame: A structure whose elements it knows.
@@ -59,6 +65,7 @@ def check_model(model: ForceField, frame: Frame, *, trials: int = 3) -> list[Che
         One row per promise.
     """
     checks: list[Check] = []
+    frame = rattled(frame)
     for dtype in TOLERANCES:
         predict = Predictor(copy.deepcopy(model).to(dtype).cpu())
         # The rounding of a constant of -30,000 eV would be the measure of all errors.
@@ -67,6 +74,17 @@ def check_model(model: ForceField, frame: Frame, *, trials: int = 3) -> list[Che
         if dtype == torch.float64:
             checks += _derivatives(predict, frame)
     return checks
+
+
+def rattled(frame: Frame) -> Frame:
+    """Return a copy with its atoms moved by about 0.05 Å along each axis, always in the same way.
+
+    Example:
+        >>> pair = Frame(species=[6, 6], pos=[[0, 0, 0], [0, 0, 1.54]])
+        >>> bool(0 < abs(rattled(pair).pos - pair.pos).max() < 0.25)
+        True
+    """
+    return replace(frame, pos=frame.pos + np.random.default_rng(0).normal(scale=RATTLE, size=frame.pos.shape))
 
 
 def example_frame(model: ForceField) -> Frame:

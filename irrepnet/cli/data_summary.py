@@ -32,6 +32,8 @@ _ADVICE = {
     "energy_force_ratio": "energies and forces do not belong together: say both units, --set data.units.forces=...",
     "stress_unit": "stresses: say their unit with --set data.units.stress=UNIT",
     "stress_sign": "stresses: the sign is turned; say so with a minus, --set data.units.stress=-UNIT",
+    "zero_forces": "forces of zero: often labels that were never computed; leave these frames out",
+    "unlabelled": "labels that a training of a force field needs; say where they are, or learn from other frames",
     "leak": "seen in training: leave these frames out of one of the two, or split by trajectory",
 }
 

@@ -126,7 +126,9 @@ def _about_network(model: Any) -> Iterator[tuple[str, str]]:
 
 def _about_energies(config: Any) -> Iterator[tuple[str, str]]:
     for place, (symbol, shift, scale) in enumerate(zip(config.species, config.shifts, config.scales, strict=True)):
-        yield "energies" if place == 0 else "", f"{symbol:<3} isolated atom {shift:.6f} eV, scale {scale:.4g} eV"
+        yield "energies" if place == 0 else "", f"{symbol:<3} shift {shift:.6f} eV, scale {scale:.4g} eV"
+    yield "", "a shift is the energy of an isolated atom only where training was given these; where they were fitted"
+    yield "", "by least squares, only their sum over a composition has a meaning"
     if config.repulsion != "none":
         yield "repulsion", f"{config.repulsion}, ends at {', '.join(f'{end:.3g}' for end in config.ends)} Å"
     yield "predicts", "energy (eV), forces (eV/Å), stress of periodic structures (eV/Å^3)"

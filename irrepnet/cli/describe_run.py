@@ -55,10 +55,14 @@ def _about_run(run: RunFolder) -> Iterator[tuple[str, str]]:
     if not rows:
         yield "state", f"nothing was validated yet, of {budget}"
         return
-    last, best = rows[-1], min(rows, key=lambda row: row["valid_loss"])
+    last, finite = rows[-1], [row for row in rows if row.get("valid_loss") is not None]
     ended = "ended and tested" if run.metrics.is_file() else "not at its end; go on with irrepnet train --resume"
     yield "state", f"step {last['step']} after {format_seconds(last['seconds'])}, of {budget}; {ended}"
-    yield "best", f"step {best['step']}, validation loss {best['valid_loss']:.4g}"
+    if finite:
+        best = min(finite, key=lambda row: row["valid_loss"])
+        yield "best", f"step {best['step']}, validation loss {best['valid_loss']:.4g}"
+    else:
+        yield "best", "no validation loss was finite"
 
 
 def _about_test(run: RunFolder) -> Iterator[tuple[str, str]]:
@@ -67,7 +71,8 @@ def _about_test(run: RunFolder) -> Iterator[tuple[str, str]]:
     metrics = _mapping(run.metrics)
     units = {**{label: metric_unit(unit)[0] for label, unit in FORCE_FIELD_UNITS.items()}, **_part(metrics, "units")}
     for place, line in enumerate(metric_lines(_part(metrics, "metrics"), units)):
-        yield f"{metrics.get('num_frames')} test frames" if place == 0 else "", line
+        kind = "valid." if metrics.get("tested_on") == "validation" else "test"
+        yield f"{metrics.get('num_frames')} {kind} frames" if place == 0 else "", line
     checks = metrics.get("checks") or []
     if checks:
         failed = [f"{check['name']}, {check['dtype']}" for check in checks if not check["passed"]]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from irrepnet.cli.data_file import add_reading_option, read_data
@@ -19,7 +18,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="errors of a model on a data file",
         description="Predict every frame of DATA and compare with its energies, forces, stresses or other targets.",
     )
-    parser.add_argument("model", metavar="MODEL", help="model file, DIR/best.model")
+    parser.add_argument("model", metavar="MODEL", help="model file, DIR/best.model, or .committee: its mean")
     parser.add_argument("data", metavar="DATA", help="data file or folder, set:NAME, or package:water_xtb/heldout.npz")
     parser.add_argument("--json", metavar="FILE", help="also write the numbers to FILE")
     add_reading_option(parser)
@@ -35,9 +34,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    from irrepnet.cli.output_file import output_file
     from irrepnet.data.validation import validate_frames
+    from irrepnet.deploy.committee import Committee
+    from irrepnet.deploy.committee_file import load_model_or_committee
     from irrepnet.errors import ConfigError, DataError
-    from irrepnet.models.checkpoint import load_model, write_atomic
+    from irrepnet.models.checkpoint import write_atomic
     from irrepnet.models.registry import kind_of
     from irrepnet.train.devices import usable_device
     from irrepnet.train.metrics import error_rows, evaluate, format_errors, refuse_not_finite
@@ -47,22 +49,21 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.batch_size < 1:
         raise ConfigError(f"--batch-size needs a number above 0; found {arguments.batch_size}")
     if arguments.json is not None:
-        target = Path(arguments.json)
-        if target.is_dir() or not target.parent.is_dir():
-            found = "a folder" if target.is_dir() else f"no folder {target.parent}"
-            raise ConfigError(f"--json needs a file to write; found {found}; write for example --json errors.json")
-    model: Any = load_model(arguments.model, usable_device(arguments.device))
+        out = output_file(arguments.json, "--json", example="errors.json", inputs=(arguments.model, arguments.data))
+    model: Any = load_model_or_committee(arguments.model, usable_device(arguments.device))
+    one = model.members[0] if isinstance(model, Committee) else model  # all members have the same labels
+    task = task_of(one)
     frames = read_data(arguments.data, arguments.overrides, command="eval")
-    usual = "energy,forces" if kind_of(model) == "force_field" else ""
+    usual = "energy,forces" if kind_of(one) == "force_field" else ""
     needed = [label for label in (usual if arguments.labels is None else arguments.labels).split(",") if label]
     for finding in validate_frames(frames, require=needed, known_species=model.atomic_numbers):
         print(f"note: {finding}")
-    evaluation = evaluate(model, label_graphs(frames, model.cutoff), batch_size=arguments.batch_size)
+    evaluation = evaluate(model, label_graphs(frames, model.cutoff), batch_size=arguments.batch_size, task=task)
     assert evaluation is not None  # nothing interrupts it
     refuse_not_finite(evaluation)
     if not evaluation.reference:
         raise DataError(
-            f"{arguments.data}: needed labels of {', '.join(task_of(model).units)}; found none of them in any frame; "
+            f"{arguments.data}: needed labels of {', '.join(task.units)}; found none of them in any frame; "
             "set data.keys.properties or data.keys.atom_properties"
         )
     rows = error_rows(evaluation)
@@ -70,8 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     print("\ncompared: " + ", ".join(f"{count} values of {label}" for label, count in evaluation.num_values.items()))
     if arguments.json is not None:
         result = {"model": arguments.model, "data": arguments.data, **evaluation.summary()}
-        write_atomic(
-            Path(arguments.json), (json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()
-        )
+        text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        write_atomic(out, text.encode())
         print(f"\nwritten: {arguments.json}")
     return 0

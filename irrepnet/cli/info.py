@@ -40,6 +40,16 @@ def run(arguments: argparse.Namespace) -> int:
             f"{arguments.path}: info needs a model file or the folder of a run; found data; use irrepnet check-data "
             f"{arguments.path}"
         )
+    folder = Path(arguments.path)
+    if (folder / f"models{SUFFIX}").is_file():
+        print(describe_committee(folder / f"models{SUFFIX}"))
+        return 0
+    runs = sorted(str(config.parent) for config in folder.glob("*/*/config.yaml"))
+    if runs:
+        raise ConfigError(
+            f"{folder}: info needs one model or run; found the folder of a study with {len(runs)} runs, such as "
+            f"{runs[0]}; its table is {folder / 'study.csv'}"
+        )
     describe = describe_committee if Path(arguments.path).suffix == SUFFIX else describe_model
     print(describe(arguments.path))
     return 0

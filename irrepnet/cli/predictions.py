@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from irrepnet.data.frame import Frame
-from irrepnet.data.validation import validate_frames
+from irrepnet.data.validation import check_frames, validate_frames
 from irrepnet.deploy.committee import SPREAD, Committee
 from irrepnet.deploy.committee_file import load_model_or_committee
 from irrepnet.deploy.predict_frames import atom_labels, predict_frames
@@ -66,8 +66,10 @@ def check_structures(frames: Iterable[Frame], model: nn.Module) -> list[str]:
     known: Any = model
     rest, findings = iter(frames), None
     while part := [_bare(frame) for frame in itertools.islice(rest, _TOGETHER)]:
-        found = validate_frames(part, require=(), known_species=known.atomic_numbers)
-        findings = found if findings is None else findings
+        if findings is None:  # what looks odd is told once, from the first of them
+            findings = validate_frames(part, require=(), known_species=known.atomic_numbers)
+        else:
+            check_frames(part, require=(), known_species=known.atomic_numbers)
     return findings or []
 
 

@@ -23,18 +23,27 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the command and return its exit code."""
+    from irrepnet.cli.output_file import output_file
     from irrepnet.errors import ConfigError
-    from irrepnet.report.html import write_report
-    from irrepnet.report.run_report import read_run
+    from irrepnet.report.html import view_obstacle, write_report
+    from irrepnet.report.older_run import is_older
+    from irrepnet.report.run_report import PARTS, read_run
     from irrepnet.train.run_folder import RunFolder
 
-    out = RunFolder(arguments.folder).report if arguments.out is None else Path(arguments.out)
-    if out.is_dir() or (arguments.out is not None and not out.parent.is_dir()):
-        found = "a folder" if out.is_dir() else f"no folder {out.parent}"
-        raise ConfigError(f"--out needs a file to write; found {found}; write for example --out report.html")
-    data = read_run(arguments.folder)
+    run = RunFolder(arguments.folder)
+    out = run.report
+    if arguments.out is not None or out.is_dir():
+        kept = tuple(str(file) for file in Path(arguments.folder).glob("*") if file != run.report)
+        out = output_file(arguments.out or str(out), "--out", example="page.html", inputs=kept)
+    data = read_run(run.path)
+    if is_older(run) and arguments.out is None and out.exists():
+        raise ConfigError(
+            f"{run.path}: needed {PARTS}, of which the page is made; found the run of an older version with its own "
+            f"{out.name}, which shows more; write for example --out page.html"
+        )
+    obstacle = view_obstacle(out, data)
     for part in write_report(out, data):
         print(f"written: {part}")
-    for name, reason in data.missing.items():
+    for name, reason in (dict(data.missing) | ({"view in three dimensions": obstacle} if obstacle else {})).items():
         print(f"  no {name}: {reason}")
     return 0

@@ -48,12 +48,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the command and return its exit code: 0, or 1 if a training failed."""
+    """Run the command and return its exit code: 0, 1 if a training failed, 128 + n if signal n ended it."""
     from pathlib import Path
 
     from irrepnet.report.study import StudyData, write_study_report
     from irrepnet.train.config_file import load_config
-    from irrepnet.train.study import plan_study, read_variant, run_study, write_table
+    from irrepnet.train.study import StudyStoppedError, plan_study, read_variant, run_study, write_table
 
     published = [_read_published(text) for text in arguments.published]
     trainings = plan_study(
@@ -64,7 +64,11 @@ def run(arguments: argparse.Namespace) -> int:
         seeds=arguments.seeds,
         overrides=arguments.overrides,
     )
-    rows = run_study(arguments.config, trainings, jobs=arguments.jobs)
+    try:
+        rows = run_study(arguments.config, trainings, jobs=arguments.jobs)
+    except StudyStoppedError as stopped:
+        print(stopped)
+        return 128 + stopped.signal
     out, config = Path(arguments.out), load_config(arguments.config, arguments.overrides)
     write_table(rows, out / "study.csv")
     failed = {

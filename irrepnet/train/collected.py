@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from irrepnet.train.config import LossConfig
 from irrepnet.train.distributed import Ranks
 from irrepnet.train.error_sums import ErrorSums
 from irrepnet.train.samples import LabelledGraphs
@@ -49,7 +50,8 @@ class Collected:
         self.is_interrupted = False
         self.sources: list[str] = []
         self.not_finite: list[str] = []
-        self._numbers: list[list[float]] = []  # per batch: frames, loss times frames, then sums of errors per label
+        # Per batch: frames; per label what it adds to the loss and how often; per label three sums of errors.
+        self._numbers: list[list[float]] = []
         self._species: list[Tensor] = []
         self._atom_counts: list[Tensor] = []
         self._pairs: list[dict[str, tuple[Tensor, Tensor]]] = []
@@ -61,18 +63,21 @@ class Collected:
 
     @property
     def loss(self) -> float:
-        """Mean loss over the frames."""
-        total = 0.0
-        for row in self._numbers:
-            total += row[1]
-        return total / self.num_frames
+        """The loss of all frames as of one batch: each label is divided by the entries that are known of all."""
+        total, end = 0.0, 1 + 2 * len(self.task.units)
+        for column in range(1, end, 2):
+            count = sum(row[column + 1] for row in self._numbers)
+            total += sum(row[column] for row in self._numbers) / count if count else 0.0
+        return total
 
-    def add_batch(self, predicted: Mapping[str, Tensor], batch: LabelledGraphs, loss: float | None) -> None:
-        """Add what a model says of a batch, and the mean loss over its frames."""
+    def add_batch(self, predicted: Mapping[str, Tensor], batch: LabelledGraphs, loss: LossConfig | None) -> None:
+        """Add what a model says of a batch, and with weights what the batch adds to the loss."""
         sums = ErrorSums()
         sums.add_all(self.task.errors(predicted, batch))
         frames = batch.graph.num_graphs
-        self._numbers.append([frames, 0.0 if loss is None else loss * frames, *sums.numbers(list(self.task.units))])
+        self._numbers.append(
+            [frames, *self._loss_numbers(predicted, batch, loss), *sums.numbers(list(self.task.units))]
+        )
         self._species.append(batch.graph.species.cpu())
         self._atom_counts.append(batch.atom_counts.cpu())
         values = self.task.values(predicted, batch)
@@ -84,8 +89,21 @@ class Collected:
         """Return the sums of errors over all batches, added in their order."""
         total = ErrorSums()
         for row in self._numbers:
-            total.merge(ErrorSums.from_numbers(list(self.task.units), row[2:]))
+            total.merge(ErrorSums.from_numbers(list(self.task.units), row[1 + 2 * len(self.task.units) :]))
         return total
+
+    def _loss_numbers(
+        self, predicted: Mapping[str, Tensor], batch: LabelledGraphs, loss: LossConfig | None
+    ) -> list[float]:
+        """Return per label what the batch adds to the loss, and the entries that are known of it."""
+        if loss is None:
+            return [0.0] * 2 * len(self.task.units)
+        sums, counts = self.task.loss_sums(predicted, batch, loss), self.task.counts(batch, loss)
+        return [
+            number
+            for label in self.task.units
+            for number in (float(sums[label]) if label in sums else 0.0, counts.get(label, 0.0))
+        ]
 
     def columns(self) -> Columns:
         """Return the arrays; a label that no batch has is left out."""
@@ -109,7 +127,7 @@ class Collected:
             whole.is_interrupted |= rank["interrupted"]
             whole.sources += rank["sources"]
             whole.not_finite += rank["not_finite"]
-        width = 2 + 3 * len(self.task.units)
+        width = 1 + 5 * len(self.task.units)
         numbers = torch.tensor(self._numbers, dtype=torch.float64).reshape(-1, width)
         whole._numbers = [row for part in ranks.gather_tensor(numbers) for row in part.tolist()]
         empty = torch.zeros(0, dtype=torch.int64)

@@ -49,6 +49,7 @@ PATHS = (
 
 
 LABELS = ("energy", "forces", "stress")  # what a force field learns
+_MOST_DAMPING = 200.0  # 1/ps fs: the temperature is then off by 1 %, see deploy.langevin
 
 
 class Section(BaseModel):
@@ -112,7 +113,8 @@ class DataConfig(Section):
     )
     isolated_atoms: Annotated[dict[str, float] | None, AfterValidator(_known_symbols)] = Field(
         default=None,
-        description="energy of an isolated atom of each element, eV; null: from frames of one atom, else least squares",
+        description="energy of an isolated atom of each element, eV; null: from frames of one atom, else least "
+        "squares; not with training.start_from, whose model has them",
     )
     data_dir: str | None = Field(
         default=None, description="folder of the data sets set:...; null: $IRREPNET_DATA or ~/.cache/irrepnet"
@@ -280,6 +282,15 @@ class MDConfig(Section):
     max_force: float = Field(default=100.0, gt=0, description="force on an atom at which the run is stopped, eV/Å")
     seed: int = Field(default=0, ge=0, lt=2**31, description="seed of the velocities and of the thermostat")
 
+    @model_validator(mode="after")
+    def _a_friction_that_can_be_integrated(self) -> MDConfig:
+        if self.ensemble == "nvt" and self.friction * self.timestep > _MOST_DAMPING:
+            raise ValueError(
+                f"friction times timestep needs to be at most {_MOST_DAMPING:g} (1/ps fs); found "
+                f"{self.friction * self.timestep:g}; lower one"
+            )
+        return self
+
 
 class ReportConfig(Section):
     """The page that is written into the run folder."""
@@ -320,7 +331,9 @@ class RunConfig(Section):
     @model_validator(mode="after")
     def _weights_of_what_the_model_has(self) -> RunConfig:
         model: Any = self.model
-        names = () if model.kind == DEFAULT_KIND else [target.name for target in model.targets]
+        if self.training.start_from is not None and model.model_fields_set <= {"kind"}:
+            return self  # the model file tells what there is; its section is checked when it is here
+        names: list[str] = [] if model.kind == DEFAULT_KIND else [target.name for target in model.targets]
         for _, loss in self.training.losses:
             for name in loss.targets:
                 if name not in names:
@@ -333,6 +346,11 @@ class RunConfig(Section):
                 )
             if model.kind != DEFAULT_KIND:
                 _refuse_labels(loss, names)
+                if not any(loss.targets.get(target.name, target.weight) for target in model.targets):
+                    raise ValueError(
+                        f"training.loss: needs a positive weight of some target; found 0 for {', '.join(names)}; set "
+                        f"training.loss.targets: {{{names[0]}: 1.0}}"
+                    )
         return self
 
 

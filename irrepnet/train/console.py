@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 from collections.abc import Mapping
 from types import TracebackType
@@ -48,7 +50,7 @@ class TrainingConsole:
     """
 
     def __init__(self, *, quiet: bool = False):
-        self._console = Console(file=sys.stdout, quiet=quiet, highlight=False, soft_wrap=True)
+        self._console = _UnheardConsole(file=sys.stdout, quiet=quiet, highlight=False, soft_wrap=True)
         self._bar: Progress | None = None
         if self._console.is_terminal and not quiet:
             self._bar = Progress(
@@ -118,6 +120,16 @@ class TrainingConsole:
         columns = "".join(f"{text:>{max(29, len(text) + 2)}}" for text in errors)
         tail = "".join(f"{text:>9}" for text in rest)
         self.say(f"{step:>7}{epoch:>8}{train:>12}{valid:>12}{columns}{tail}")
+
+
+class _UnheardConsole(Console):
+    """A console whose reader may leave (``| head``): what it would have said is lost, the training is not."""
+
+    def on_broken_pipe(self) -> None:
+        """Fall silent, and let whatever else is printed go nowhere."""
+        self.quiet = True
+        with contextlib.suppress(OSError, ValueError):  # a stream that is no file of the system, or is closed
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _short(value: float) -> str:

@@ -28,6 +28,6 @@ def usable_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:  # torch asserts where it was built without CUDA
         reason = str(error).splitlines()[0].rstrip(".")
         raise ConfigError(
-            f"training.device needs a device of this machine; found {name!r} ({reason}); use cpu"
+            f"training.device (--device) needs a device of this machine; found {name!r} ({reason}); use cpu"
         ) from None
     return device

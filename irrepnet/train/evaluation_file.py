@@ -17,7 +17,7 @@ from irrepnet.train.metrics import Evaluation
 __all__ = ["load_evaluation", "save_evaluation"]
 
 _FORMAT = 1
-_AGAIN = "make it again with irrepnet eval, or train anew"
+_AGAIN = "go on with irrepnet train --resume, which makes it again"
 
 
 def save_evaluation(evaluation: Evaluation, path: str | Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from irrepnet.train.samples import LabelledGraphs, batches
 __all__ = ["freeze", "refitted_shifts", "refuse_new_elements", "with_model_of"]
 
 # Keys that a fine-tuning may change: they touch how a model computes, not what its weights mean.
-_FREE = ("backend", "dtype", "radial", "radial_knots")
-_OF_DATA = {"unit", "weight", "shift", "charges", "mean", "scale", "irrep_scales"}  # keys of targets
+_FREE = ("backend", "dtype", "radial", "radial_knots", "species_shifts")
+_FREE_OF_TARGETS = ("weight", "shift")
 
 
 def with_model_of(config: RunConfig, path: str | Path) -> tuple[RunConfig, Any]:
@@ -35,11 +35,13 @@ def with_model_of(config: RunConfig, path: str | Path) -> tuple[RunConfig, Any]:
     model.
 
     Args:
-        config: Its section ``model`` says nothing, or the same as the file but for backend, dtype and radial tables.
+        config: Its section ``model`` says nothing, or the same as the file but for backend, dtype, radial tables, the
+            energy shifts, and the weights and shifts of targets.
         path: A model file.
 
     Raises:
-        ConfigError: If the section says something else than the file; one line per key.
+        ConfigError: If the section says something else than the file, one line per key; if other sections ask for what
+            the model has not, or ``data.isolated_atoms`` is given.
         CheckpointError: If the file cannot be read.
         FileNotFoundError: If there is no such file.
     """
@@ -50,28 +52,41 @@ def with_model_of(config: RunConfig, path: str | Path) -> tuple[RunConfig, Any]:
     kind_said = said.pop("kind", kind)
     if kind_said != kind:
         raise ConfigError(f"training.start_from: {path} holds a model of kind {kind!r}; found model.kind {kind_said!r}")
+    if config.data.isolated_atoms is not None:
+        raise ConfigError(
+            "training.start_from: the energies of isolated atoms are those of the model; found data.isolated_atoms "
+            "too; remove it, and set model.species_shifts where the reference is another one"
+        )
     open_keys = determined_by_data(kind)
-    fixed = [name for name in said if name not in (*_FREE, *open_keys) or name == "species"]
     # Through the section once more, so that a list and a tuple, or two ways to write irreps, are the same.
     theirs: Any = SECTIONS[kind].model_validate({"kind": kind, **of_file})
     wrong = [
-        f"  model.{name}: {getattr(theirs, name)!r} in the file; {said[name]!r} in the configuration"
-        for name in fixed
-        if _meaning(said[name]) != _meaning(getattr(theirs, name))
+        line
+        for name, value in said.items()
+        if name not in _FREE
+        for line in _contradictions(f"model.{name}", getattr(theirs, name), value)
     ]
     if wrong:
         listing = "\n".join(wrong)
         raise ConfigError(f"training.start_from needs the model section of {path}, or none; found changes:\n{listing}")
     merged = {**of_file, **dict.fromkeys(open_keys), **said, "kind": kind}
     section = validate_section(SECTIONS[kind], merged, source="model")
-    return config.model_copy(update={"model": section}), model
+    # Once more as a whole: what the other sections ask for could not be checked before the model was known.
+    sections = {name: getattr(config, name) for name in type(config).model_fields}
+    return validate_section(RunConfig, {**sections, "model": section}, source=f"training.start_from ({path})"), model
 
 
-def _meaning(value: Any) -> Any:
-    """Return what weights depend on: of targets neither weights nor what the frames determine."""
-    if isinstance(value, tuple) and value and hasattr(value[0], "model_dump"):
-        return [target.model_dump(exclude=_OF_DATA) for target in value]
-    return value
+def _contradictions(key: str, theirs: Any, said: Any) -> Iterator[str]:
+    """Yield a line for a key that differs from the file's; for targets one for each of theirs."""
+    is_targets = isinstance(said, tuple) and said and hasattr(said[0], "model_dump")
+    if is_targets and [target.name for target in said] == [target.name for target in theirs]:
+        for one, other in zip(said, theirs, strict=True):
+            of_file = other.model_dump()
+            for name, value in one.model_dump().items():
+                if value is not None and name not in _FREE_OF_TARGETS:
+                    yield from _contradictions(f"{key}: {name} of {one.name!r}", of_file.get(name), value)
+    elif said != theirs:
+        yield f"  {key}: {theirs!r} in the file; {said!r} in the configuration"
 
 
 def refuse_new_elements(frames: Sequence[Frame], model: Any, path: str | Path) -> None:

@@ -23,6 +23,7 @@ from irrepnet.train.metrics import Evaluation, evaluate
 from irrepnet.train.model_from_data import TrainingSet, fingerprint, model_from_data, training_set
 from irrepnet.train.radial import describe_radial
 from irrepnet.train.run_folder import RunFolder
+from irrepnet.train.run_lock import RunLock
 from irrepnet.train.samples import LabelledGraphs, steps_per_epoch
 from irrepnet.train.schedule import learning_rate
 from irrepnet.train.signals import StopRequest
@@ -76,7 +77,8 @@ def train(config: RunConfig, out: str | Path, *, resume: bool = False, quiet: bo
         quiet: Print nothing.
 
     Raises:
-        ConfigError: If ``out`` holds another run, the device is not there or the configuration changed.
+        ConfigError: If ``out`` holds another run or another process trains in it, the device is not there or the
+            configuration changed.
         DataError: If the data are not as needed.
         BackendError: If ``model.backend`` cannot serve the model on the device.
         NonFiniteError: If the loss, a gradient or a validation is NaN or infinite; the last good state is kept.
@@ -100,8 +102,9 @@ def train(config: RunConfig, out: str | Path, *, resume: bool = False, quiet: bo
         Ranks.join(settings.device, settings.ranks_timeout_s) as ranks,
         StopRequest() as stop,
         TrainingConsole(quiet=quiet or not ranks.is_main) as console,
+        RunLock(out) as lock,
     ):
-        session = _prepare(config, RunFolder(out), ranks, console, resume=resume)
+        session = _prepare(config, RunFolder(out), ranks, console, lock, resume=resume)
         try:
             signal = _learn(session, stop)
         except RankError:  # it comes before a step changes anything, so the state is whole
@@ -189,44 +192,51 @@ class _Session:
             self.state.save(self.run, self.config)
 
 
-def _prepare(config: RunConfig, run: RunFolder, ranks: Ranks, console: TrainingConsole, *, resume: bool) -> _Session:
+def _prepare(
+    config: RunConfig, run: RunFolder, ranks: Ranks, console: TrainingConsole, lock: RunLock, *, resume: bool
+) -> _Session:
     """Read the frames, build the model and open the folder; nothing is written before all else is well."""
     settings = config.training
     run.check_free(resume=resume)
     device = usable_device(settings.device)
     start = None
     if settings.start_from is not None:
-        of_run = resume and run.start.exists()  # a run needs nothing outside its folder to go on
+        of_run = resume and run.has_state and run.start.exists()  # a run needs nothing outside its folder to go on
         config, start = with_model_of(config, run.start if of_run else settings.start_from)
     splits = load_splits(config)
     for finding in splits.findings[:MOST_NAMED]:
         console.say(f"note: {finding}")
     if len(splits.findings) > MOST_NAMED:
-        console.say(f"note: and {len(splits.findings) - MOST_NAMED} more findings; see irrepnet check-data")
+        console.say(f"note: and {len(splits.findings) - MOST_NAMED} more findings; {run.findings.name} has all")
     section: Any = config.model
     known: dict[str, Any] = {"cache": config.data.cache, "say": console.say}
     data = training_set(splits.train, section.cutoff, isolated=splits.isolated, **known)
     valid = training_set(splits.valid, section.cutoff, **known)
     model = model_from_data(config, data, start=start, say=console.say)
     freeze(model, settings.freeze, say=console.say)
-    mark = fingerprint(splits.train, splits.valid)
+    mark = fingerprint(splits.train, splits.valid, isolated=splits.isolated)
     ranks.agree("the training and validation frames", mark)
     state = TrainState(model.to(device), settings, data_fingerprint=mark)
     task = task_of(model)
     # A backend that cannot serve says so here, before there is a folder.
     task.predict(state.averaged.module.eval(), data.items[0].to(device), labels=())
     session = _Session(config, run, ranks, console, splits, data, valid.items, state, task)
-    _open_run(session, resume=resume)
+    _open_run(session, lock, resume=resume)
     if not console.is_quiet:
         console.say(summarise(splits, data, valid, state, task))
         console.say(describe_radial(model, [data.largest]))
     return session
 
 
-def _open_run(session: _Session, *, resume: bool) -> None:
+def _open_run(session: _Session, lock: RunLock, *, resume: bool) -> None:
     """Take up the state of a run, or lay the first one down: from then on the folder can always be resumed."""
     run, state, config = session.run, session.state, session.config
-    found = resume and (run.state.exists() or run.previous_state.exists())
+    if session.ranks.is_main:
+        lock.acquire()
+        run.check_free(resume=resume)  # another process may have come first while the frames were read
+        run.write_findings(session.splits.findings)
+    session.ranks.barrier()  # what rank 0 has refused is refused by all
+    found = resume and run.has_state
     session.ranks.barrier()  # before a rank changes what another one looks for
     if found:
         remark = state.load(run, config)
@@ -337,6 +347,14 @@ def _keep(evaluation: Evaluation, session: _Session) -> None:
         "metrics": evaluation.metrics,
         "units": {"energy": "eV", "length": "Å"},
         "metric_units": {label: metric_unit(unit)[0] for label, unit in session.task.units.items()},
+        "data": _name_of(session.config.data.train),
+        "num_frames": len(session.splits.train),
+        "title": session.config.report.title,
     }
     with session.run.writing(session.run.best):
         save_model(session.state.averaged.module, session.run.best, extra=extra)
+
+
+def _name_of(data: str) -> str:
+    """Return what a model tells of where its frames are from: no folders of this machine."""
+    return data if data.startswith(("set:", "package:")) else Path(data).name

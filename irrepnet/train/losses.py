@@ -12,7 +12,7 @@ from irrepnet.models.force_field import Prediction
 from irrepnet.train.config import LossConfig
 from irrepnet.train.samples import LabelledGraphs
 
-__all__ = ["force_field_loss", "weighted_loss"]
+__all__ = ["force_field_errors", "force_field_loss", "weighted_loss", "weighted_parts"]
 
 
 def force_field_loss(
@@ -41,6 +41,26 @@ def force_field_loss(
         >>> force_field_loss(prediction, batch, LossConfig(energy=2.0, forces=10.0))
         tensor(10.5000, dtype=torch.float64)
     """
+    by_label = {"energy": weights.energy, "forces": weights.forces, "stress": weights.stress}
+    return weighted_loss(force_field_errors(prediction, batch, weights), by_label, weights, totals)
+
+
+def force_field_errors(prediction: Prediction, batch: LabelledGraphs, weights: LossConfig) -> dict[str, Tensor]:
+    """Return the errors that the loss of a force field is made of: energies and virials per atom, forces.
+
+    Args:
+        prediction: As in :func:`force_field_loss`.
+        batch: The references.
+        weights: A label with weight zero is left out.
+
+    Example:
+        >>> from irrepnet.data import Graph
+        >>> graph = Graph.checked(torch.zeros(2, 3), torch.tensor([8, 1]), torch.zeros(2, 0, dtype=torch.long))
+        >>> batch = LabelledGraphs(graph, torch.tensor([1.0]), torch.zeros(2, 3), None, ("a",))
+        >>> prediction = Prediction(torch.tensor([1.5]), torch.ones(2, 3), None)
+        >>> force_field_errors(prediction, batch, LossConfig(forces=0.0))
+        {'energy': tensor([0.2500])}
+    """
     counts = batch.atom_counts
     errors = {}
     if weights.energy > 0:
@@ -53,8 +73,7 @@ def force_field_loss(
         assert batch.stress is not None and prediction.stress is not None and batch.graph.cell is not None
         volume_per_atom = torch.linalg.det(batch.graph.cell).abs() / counts  # [B]
         errors["stress"] = (prediction.stress - batch.stress) * volume_per_atom[:, None, None]
-    by_label = {"energy": weights.energy, "forces": weights.forces, "stress": weights.stress}
-    return weighted_loss(errors, by_label, weights, totals)
+    return errors
 
 
 def weighted_loss(
@@ -84,12 +103,34 @@ def weighted_loss(
         tensor(5., dtype=torch.float64)
     """
     device = next((error.device for error in errors.values()), None)
-    loss = torch.zeros((), dtype=torch.float64, device=device)
+    parts = weighted_parts(errors, weights, shape, totals)
+    return sum(parts.values(), start=torch.zeros((), dtype=torch.float64, device=device))
+
+
+def weighted_parts(
+    errors: Mapping[str, Tensor],
+    weights: Mapping[str, float],
+    shape: LossConfig,
+    totals: Mapping[str, float] | None = None,
+) -> dict[str, Tensor]:
+    """Return what each label adds to :func:`weighted_loss`, float64 scalars; labels that add nothing are left out.
+
+    Args:
+        errors: As in :func:`weighted_loss`, as all the others.
+        weights: Per label.
+        shape: ``kind`` and ``huber_delta``.
+        totals: Per label the entries of the whole.
+
+    Example:
+        >>> weighted_parts({"gap": torch.tensor([1.0, -3.0])}, {"gap": 2.0}, LossConfig(), totals={"gap": 1})
+        {'gap': tensor(20., dtype=torch.float64)}
+    """
+    parts = {}
     for label, error in errors.items():
         if weights[label] > 0 and error.numel() > 0:
             share = 1.0 if totals is None else error.numel() / totals[label]
-            loss = loss + weights[label] * (_mean_error(error, shape) * share)
-    return loss
+            parts[label] = weights[label] * (_mean_error(error, shape) * share)
+    return parts
 
 
 def _mean_error(difference: Tensor, shape: LossConfig) -> Tensor:

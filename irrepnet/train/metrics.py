@@ -55,7 +55,7 @@ class Evaluation:
 
     Args:
         num_frames: Frames seen, F.
-        loss: Mean loss over the frames; None when no weights were given.
+        loss: Loss of all frames as of one batch, however they were cut; None when no weights were given.
         metrics: ``energy_mae``, ``energy_rmse`` (meV/atom), ``forces_mae``, ``forces_rmse`` (meV/Å), ``stress_...``; of
             other labels likewise, in their unit.
         reference: Per label, the reference values in :attr:`units`, a row per frame (``energy [F]``, by its number of
@@ -169,7 +169,7 @@ def evaluate(
         batch = joined.to(device)
         predicted = task.predict(model, batch, labels=task.labels_of(batch))
         predicted = {label: value.detach() for label, value in predicted.items()}
-        found.add_batch(predicted, batch, None if loss is None else task.loss(predicted, batch, loss).item())
+        found.add_batch(predicted, batch, loss)
     found = found.of_all_ranks(ranks)
     if found.is_interrupted:
         return None

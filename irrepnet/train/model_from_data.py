@@ -16,16 +16,17 @@ from irrepnet.data.graph import Graph
 from irrepnet.data.statistics import fit_species_shifts, force_rms
 from irrepnet.models.registry import MODELS
 from irrepnet.models.repulsion import closest_approaches
+from irrepnet.models.trunk import LARGEST_FACTOR
 from irrepnet.nn.radial_network import table_pays
 from irrepnet.train.config import RunConfig
 from irrepnet.train.config_file import validate_section
 from irrepnet.train.fine_tuning import refitted_shifts, refuse_new_elements
 from irrepnet.train.item_sizes import ItemSizes
-from irrepnet.train.model_section import DEFAULT_KIND
 from irrepnet.train.samples import LabelledGraphs, label_graphs
 
 __all__ = ["TrainingSet", "fingerprint", "model_from_data", "training_set"]
 
+_NOISE = 1e-6  # eV/Å: what rounding leaves of the forces in a perfect crystal
 _MOST_CALIBRATED, _MOST_CALIBRATED_EDGES = 16, 100_000  # structures that tell the size of a fresh model's forces
 
 
@@ -140,9 +141,21 @@ def model_from_data(
     model: Any = model_class(validated)
     if start is not None:
         model.load_state_dict(start.state_dict())
-    elif kind == DEFAULT_KIND:
-        model.calibrate(Graph.collate([data.items[place].graph for place in _spread_out(data.sizes)]))
+    else:
+        _calibrate(model, data, say)
     return model
+
+
+def _calibrate(model: Any, data: TrainingSet, say: Callable[[str], None]) -> None:
+    """Begin with features, and forces if the model has some, of the size that weights are made for."""
+    graph = Graph.collate([data.items[place].graph for place in _spread_out(data.sizes)])
+    if not hasattr(model, "calibrate"):
+        model.trunk.calibrate(graph)
+    elif (factor := model.calibrate(graph)) in (LARGEST_FACTOR, 1 / LARGEST_FACTOR):
+        say(
+            f"note: the fresh model's forces are not of the size of model.energy_scale: its readout was scaled by "
+            f"{factor:g}, and by more would be to scale up rounding; look for frames without usual bonds"
+        )
 
 
 def _spread_out(sizes: ItemSizes) -> list[int]:
@@ -175,7 +188,9 @@ def _fill_force_field(
     if complete["energy_scale"] is None:
         has_forces = any(loss.forces > 0 for loss in losses) or data.all_have("forces")
         rms = force_rms(data.frames) if has_forces else 0.0
-        complete["energy_scale"] = rms or _fallback(say, "energy_scale", 1.0, "the frames have no forces other than 0")
+        complete["energy_scale"] = (
+            rms if rms > _NOISE else _fallback(say, "energy_scale", 1.0, "the frames have no forces other than 0")
+        )
     if complete["repulsion"] != "none" and complete["repulsion_ends"] is None:
         graphs = (item.graph for item in data.items)
         complete["repulsion_ends"] = closest_approaches(graphs, complete["species"], complete["cutoff"])
@@ -206,7 +221,7 @@ def _fill_property(complete: dict[str, Any], data: TrainingSet, config: RunConfi
 
 
 def _fill_tensor(complete: dict[str, Any], data: TrainingSet, config: RunConfig, say: Callable[[str], None]) -> None:
-    from irrepnet.models.tensor import tensor_statistics
+    from irrepnet.models.tensor_statistics import tensor_statistics
 
     complete["targets"] = tensor_statistics(complete["targets"], data.frames, complete["species"], say=say)
 
@@ -235,6 +250,10 @@ def _taken_over(
         complete["targets"] = [
             {key: known[key] if value is None else value for key, value in target.items()} for target, known in pairs
         ]
+    if kind == "tensor":
+        from irrepnet.models.tensor_statistics import with_varying_irreps
+
+        complete["targets"] = with_varying_irreps(complete["targets"], data.frames, complete["species"], say=say)
     if kind == "force_field" and given["species_shifts"] is None and config.training.refit_shifts:
         if data.all_have("energy"):
             complete["species_shifts"] = refitted_shifts(start, data.items, config.training.batch_size)
@@ -265,24 +284,35 @@ def _fallback(say: Callable[[str], None], key: str, value: Any, reason: str) -> 
     return value
 
 
-def fingerprint(*parts: Sequence[Frame]) -> str:
-    """Return the SHA-256 of the frames' structures and labels, hexadecimal.
+def fingerprint(*parts: Sequence[Frame], isolated: Mapping[int, float] | None = None) -> str:
+    """Return the SHA-256 of the frames' structures and labels, of which part each is, and of free atoms, hexadecimal.
 
     A lazy set that knows its own digest is not read.
+
+    Args:
+        parts: To learn from, to validate on.
+        isolated: Energies of isolated atoms by atomic number, eV: the reference of all energies.
 
     Example:
         >>> fingerprint([Frame(species=[1], pos=[[0, 0, 0]])]) == fingerprint([Frame(species=[1], pos=[[0, 0, 1e-9]])])
         False
     """
-    digest = hashlib.sha256()
+    digest = hashlib.sha256(repr(sorted((isolated or {}).items())).encode())
     for part in parts:
+        digest.update(f"part of {len(part)} frames".encode())
         if hasattr(part, "content_digest"):
             digest.update(part.content_digest.encode())
             continue
         for frame in part:
             for array in (frame.species, frame.pos, frame.cell, frame.pbc, frame.energy, frame.forces, frame.stress):
-                digest.update(np.asarray(np.nan if array is None else array).tobytes())
-            for labels in (frame.properties, frame.atom_properties):
+                _add(digest, "", array)
+            for kind, labels in (("of the frame", frame.properties), ("of atoms", frame.atom_properties)):
                 for name, values in sorted(labels.items()):
-                    digest.update(name.encode() + values.tobytes())
+                    _add(digest, f"{name} {kind}", values)
     return digest.hexdigest()
+
+
+def _add(digest: Any, name: str, array: Any) -> None:
+    """Add an array with its name and shape: bytes alone do not say where one ends and the next begins."""
+    values = np.asarray(np.nan if array is None else array)
+    digest.update(f"{name} {values.dtype} {values.shape if array is not None else None}".encode() + values.tobytes())

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from irrepnet.errors import ConfigError
+from irrepnet.errors import ConfigError, DataError
 from irrepnet.models.checkpoint import write_atomic
 from irrepnet.train.config import RunConfig
 
@@ -41,6 +41,12 @@ class RunFolder:
         self.evaluation = self.path / "evaluation.npz"
         self.report = self.path / "report.html"
         self.md = self.path / "md.npz"
+        self.findings = self.path / "findings.json"
+
+    @property
+    def has_state(self) -> bool:
+        """Whether there is a training to go on with."""
+        return self.state.exists() or self.previous_state.exists()
 
     def check_free(self, *, resume: bool) -> None:
         """Refuse a folder that holds another run.
@@ -67,6 +73,33 @@ class RunFolder:
         text = yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)
         with self.writing(self.config):
             write_atomic(self.config, text.encode())
+
+    def write_findings(self, findings: Sequence[str]) -> None:
+        """Keep the sentences about what looked odd in the frames; a file of an earlier look goes.
+
+        Raises:
+            OSError: As :meth:`writing`.
+        """
+        if not findings:
+            self.findings.unlink(missing_ok=True)
+            return
+        with self.writing(self.findings):
+            write_atomic(self.findings, (json.dumps(list(findings), indent=2, ensure_ascii=False) + "\n").encode())
+
+    def read_findings(self) -> list[str]:
+        """Return the sentences about the frames; none where nothing looked odd.
+
+        Raises:
+            DataError: If the file is damaged.
+        """
+        if not self.findings.exists():
+            return []
+        try:
+            return [str(finding) for finding in json.loads(self.findings.read_text(encoding="utf-8"))]
+        except ValueError as error:
+            raise DataError(
+                f"{self.findings}: needed a list of sentences; found a damaged file ({error}); remove it"
+            ) from None
 
     @contextmanager
     def writing(self, file: Path) -> Iterator[None]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 
 from irrepnet.data.elements import atomic_number
@@ -69,20 +70,21 @@ def load_splits(config: RunConfig) -> Splits:
     """
     data = config.data
     seed = config.training.seed if data.split_seed is None else data.split_seed
-    pool, isolated = _without_isolated_atoms(_read(data.train, data), config)
-    learn, hold, keep = _places_by_ids(pool, data)
-    train = take_frames(pool, learn)
-    if hold is not None:
-        valid = take_frames(pool, hold)
-    elif data.valid is not None:
+    pool = _read(data.train, data)
+    isolated, atoms = _isolated_atoms(pool, config)
+    # Ids are those of the file, places too: the atoms leave afterwards.
+    learn, hold, keep = (_without(places, atoms) for places in _places_by_ids(pool, data))
+    train = take_frames(pool, learn or [])
+    if hold is not None or data.valid is not None:
         train = train if data.train_groups is None else select_groups(train, data.train_groups)
-        valid = _read_some(data.valid, data.valid_ids, data)
+        valid = take_frames(pool, hold) if hold is not None else _read_some(data.valid or "", data.valid_ids, data)
     else:
         train, valid = split_frames(train, data, seed=seed)
     train = _some_of(train, data.train_count, seed)
     test = valid if keep is None else take_frames(pool, keep)
     if data.test is not None:
         test = _read_some(data.test, data.test_ids, data)
+    _refuse_empty(train, valid, len(pool))
     return Splits(train, valid, test, tuple(_look_at(train, valid, test, config)), isolated)
 
 
@@ -137,12 +139,16 @@ def split_frames(frames: Sequence[Frame], data: DataConfig, *, seed: int) -> tup
             return take_frames(frames, [place for place, is_in in enumerate(chosen) if is_in])
 
         train, valid = those(learn, hold), those(hold, learn)
+    _refuse_empty(train, valid, len(frames))
+    return train, valid
+
+
+def _refuse_empty(train: Sequence[Frame], valid: Sequence[Frame], count: int) -> None:
     if not train or not valid:
         raise DataError(
             f"training and validation need at least one frame each; found {len(train)} and {len(valid)} out of "
-            f"{len(frames)}; give data.valid, or other groups"
+            f"{count}; give data.valid, or other groups or ids"
         )
-    return train, valid
 
 
 def _draw(frames: Sequence[Frame], fraction: float, seed: int) -> tuple[Sequence[Frame], Sequence[Frame]]:
@@ -165,19 +171,26 @@ def _some_of(frames: Sequence[Frame], count: int | None, seed: int) -> Sequence[
     return take_frames(frames, sorted(order[:count]))
 
 
-def _without_isolated_atoms(frames: Sequence[Frame], config: RunConfig) -> tuple[Sequence[Frame], Mapping[int, float]]:
-    """Take frames of one atom aside where energy shifts are open: they are the shifts, and teach nothing more."""
+def _isolated_atoms(frames: Sequence[Frame], config: RunConfig) -> tuple[Mapping[int, float], frozenset[int]]:
+    """Return the energies of isolated atoms where energy shifts are open, and which frames tell them.
+
+    Such frames are the shifts, and teach nothing more.
+    """
     model: Any = config.model
+    nothing: frozenset[int] = frozenset()
     if model.kind != DEFAULT_KIND or model.species_shifts is not None or config.training.start_from is not None:
-        return frames, {}
+        return {}, nothing
     if config.data.isolated_atoms is not None:
-        return frames, {atomic_number(symbol): energy for symbol, energy in config.data.isolated_atoms.items()}
+        return {atomic_number(symbol): energy for symbol, energy in config.data.isolated_atoms.items()}, nothing
     alone = [place for place, frame in enumerate(frames) if _is_isolated_atom(frame)]
     if not alone or len(alone) == len(frames):
-        return frames, {}
+        return {}, nothing
     _, isolated = split_isolated_atoms([frames[place] for place in alone])
-    others = sorted(set(range(len(frames))) - set(alone))
-    return take_frames(frames, others), isolated
+    return isolated, frozenset(alone)
+
+
+def _without(places: Sequence[int] | None, atoms: frozenset[int]) -> list[int] | None:
+    return None if places is None else [place for place in places if place not in atoms]
 
 
 def _is_isolated_atom(frame: Frame) -> bool:
@@ -228,12 +241,53 @@ def _ids(frames: Sequence[Frame]) -> list[str]:
 def _look_at(train: Sequence[Frame], valid: Sequence[Frame], test: Sequence[Frame], config: RunConfig) -> list[str]:
     """Check every frame; return what is odd about them and what leaks from one part to another."""
     needed = _needed_labels(config)
-    findings = validate_frames(train, require=needed)
+    findings, leaks = validate_frames(train, require=needed), []
     species = sorted({int(number) for frame in train for number in frame.species})
     for held_back in (valid,) if test is valid else (valid, test):
         findings += validate_frames(held_back, require=needed, known_species=species)
-        findings += find_leaks(train, held_back)
-    return findings
+        leaks += find_leaks(train, held_back)
+    _refuse_unknown_targets(train, valid, test, config)
+    return [*leaks, *findings]  # leaks first: with them the errors that will be shown are not what they seem
+
+
+def _refuse_unknown_targets(
+    train: Sequence[Frame], valid: Sequence[Frame], test: Sequence[Frame], config: RunConfig
+) -> None:
+    """Refuse parts in which a target of the loss is known of no frame: they cannot teach, choose or test a model."""
+    model: Any = config.model
+    if model.kind == DEFAULT_KIND:
+        return
+    data, loss = config.data, config.training.final_loss
+    targets = [target for target in model.targets if loss.targets.get(target.name, target.weight) > 0]
+    # What is learned from is looked at when targets are completed, but for a model that needs no completing.
+    learned = [(train, "train", data.train)] if config.training.start_from is not None else []
+    for part, key, file in [*learned, (valid, "valid", data.valid or data.train)]:
+        for target in targets:
+            if not any(_knows(frame, target) for frame in part):
+                kind = "atom_properties" if _is_per_atom(target) else "properties"
+                near = did_you_mean(target.name, getattr(part[0], kind))
+                raise DataError(
+                    f"{file}: target {target.name!r} is not known of any of the {len(part)} frames of data.{key}; "
+                    f"check data.keys.{kind}.{target.name}, or set its weight to 0.{near}"
+                )
+    if test is not valid and not any(_knows(frame, target) for target in targets for frame in test):
+        names = ", ".join(target.name for target in targets)
+        raise DataError(
+            f"{data.test or data.train}: the {len(test)} frames of data.test need one known value of {names}; found "
+            "none; check data.keys, or leave data.test out"
+        )
+
+
+def _knows(frame: Frame, target: Any) -> bool:
+    value = (frame.atom_properties if _is_per_atom(target) else frame.properties).get(target.name)
+    if value is None:
+        return False
+    rows = np.asarray(value).reshape(len(frame) if _is_per_atom(target) else 1, -1)
+    return bool(np.isfinite(rows).all(axis=1).any())
+
+
+def _is_per_atom(target: Any) -> bool:
+    return getattr(target, "level", "structure") == "atom"
 
 
 def _needed_labels(config: RunConfig) -> tuple[str, ...]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,6 +30,7 @@ _FREE_TO_CHANGE = (
     ("training", "save_every_minutes"),
     ("training", "accumulate"),  # the sums of a step are the same, cut in other places
     ("training", "ranks_timeout_s"),
+    ("training", "start_from"),  # the file's contents are compared, with the copy in the run's folder
     ("data", "train"),  # the frames themselves are compared, so files may move
     ("data", "valid"),
     ("data", "test"),
@@ -40,6 +43,10 @@ _FREE_TO_CHANGE = (
     ("md",),
     ("report",),
 )
+
+_ROUNDING = 1e-9  # of a fit on another machine
+_REFITTED = 1e-4  # eV; energy shifts fitted to what a model in float32 predicts
+_OLD_STATE = "note: the state is of an older version; that the frames are the same was not checked"
 
 
 @dataclass
@@ -132,6 +139,7 @@ class TrainState:
         metadata = {
             "config": config.model_dump(mode="json"),
             "data_fingerprint": self.data_fingerprint,
+            "model": self._model_config(),
             "progress": asdict(self.progress),
         }
         is_replaced = run.state.exists()
@@ -149,16 +157,24 @@ class TrainState:
         """Take up the last state that is whole.
 
         Returns:
-            A sentence about a damaged file that was passed over, or None.
+            A sentence about a damaged file that was passed over, or about what an old state cannot tell, or None.
 
         Raises:
-            ConfigError: If the run was made with another configuration; one line per difference.
+            ConfigError: If the run was made with another configuration, with other frames, or if the frames lead to
+                another model now; one line per difference.
             CheckpointError: If no state file can be read.
         """
         tensors, metadata, remark = _read_state(run)
         _refuse_changes(_with_new_keys(metadata["config"]), config.model_dump(mode="json"))
-        if metadata["data_fingerprint"] != self.data_fingerprint:
-            raise ConfigError("--resume needs the frames that the run was started with; the files hold others now")
+        _refuse_another_start(run, metadata["config"]["training"].get("start_from"), config.training.start_from)
+        if "model" not in metadata:
+            remark = f"{remark + '; ' if remark else ''}{_OLD_STATE}"
+        elif metadata["data_fingerprint"] != self.data_fingerprint:
+            raise ConfigError(
+                "--resume needs the frames that the run was started with, in the same parts; the files hold others now"
+            )
+        else:
+            _refuse_another_model(metadata["model"], self._model_config())
         self.model.load_state_dict(_without_prefix("model", tensors))
         self.averaged.load_state_dict(_without_prefix("averaged", tensors))
         self._restore_optimiser(_without_prefix("optimiser", tensors))
@@ -166,6 +182,11 @@ class TrainState:
         progress = metadata["progress"]
         self.progress = Progress(**{**progress, "errors": ErrorSums(**progress["errors"])})
         return remark
+
+    def _model_config(self) -> dict[str, Any]:
+        """Return the configuration of the model, complete, as JSON holds it; empty for a model without one."""
+        config: Any = getattr(self.model, "config", None)
+        return {} if config is None else config.model_dump(mode="json")
 
     def _optimiser_tensors(self) -> dict[str, Tensor]:
         state = self.optimiser.state_dict()["state"]
@@ -240,11 +261,53 @@ def _refuse_changes(before: dict[str, Any], now: dict[str, Any]) -> None:
     changed = [
         f"  {'.'.join(keys)}: {old.get(keys)!r} in the run; {new.get(keys)!r} now"
         for keys in sorted(old.keys() | new.keys())
-        if old.get(keys) != new.get(keys) and not any(keys[: len(free)] == free for free in _FREE_TO_CHANGE)
+        if old.get(keys) != new.get(keys) and not _is_free(keys, old.get(keys), new.get(keys))
     ]
     if changed:
         listing = "\n".join(changed)
         raise ConfigError(f"--resume needs the configuration that the run was started with; found changes:\n{listing}")
+
+
+def _refuse_another_start(run: RunFolder, before: str | None, now: str | None) -> None:
+    """Refuse another model file to start from; the same one may have moved, or be gone."""
+    if now is None or now == before or not Path(now).is_file():
+        return
+    if Path(now).read_bytes() != run.start.read_bytes():
+        raise ConfigError(
+            f"--resume needs the model that the run began with, {run.start}; found another one in training.start_from, "
+            f"{now}; leave the key as it was, or choose another --out"
+        )
+
+
+def _is_free(keys: tuple[str, ...], old: Any, new: Any) -> bool:
+    if keys == ("training", "start_from") and None in (old, new):  # from a model or not is no question of places
+        return False
+    return any(keys[: len(free)] == free for free in _FREE_TO_CHANGE)
+
+
+def _refuse_another_model(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse frames, or a reference of energies, that would have made another model; keys of one only are younger."""
+    old, new = _flat(before), _flat(now)
+    changed = [
+        f"  model.{'.'.join(keys)}: {old[keys]!r} in the run; {new[keys]!r} now"
+        for keys in sorted(old.keys() & new.keys())
+        if not _is_near(old[keys], new[keys], _REFITTED if keys == ("species_shifts",) else _ROUNDING)
+    ]
+    if changed:
+        raise ConfigError(
+            "--resume needs the model that the run was started with; found changes:\n" + "\n".join(changed)
+        )
+
+
+def _is_near(old: Any, new: Any, tolerance: float) -> bool:
+    """Compare plain values; numbers may differ by a tolerance, relative and absolute."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return all(_is_near(old[key], new[key], tolerance) for key in old.keys() & new.keys())
+    if isinstance(old, list) and isinstance(new, list):
+        return len(old) == len(new) and all(map(_is_near, old, new, itertools.repeat(tolerance)))
+    if isinstance(old, float) and isinstance(new, float):
+        return math.isclose(old, new, rel_tol=_ROUNDING, abs_tol=tolerance)
+    return bool(old == new)
 
 
 def _flat(tree: dict[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:

@@ -7,23 +7,51 @@ import io
 import itertools
 import json
 import os
-import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from signal import Signals
 from typing import Any, NamedTuple
 
 from irrepnet.errors import CheckpointError, ConfigError
 from irrepnet.models.checkpoint import write_atomic
 from irrepnet.train.config_file import load_config
 from irrepnet.train.run_folder import RunFolder
+from irrepnet.train.signals import StopRequest
 
-__all__ = ["StudyRow", "Training", "Variant", "plan_study", "read_variant", "run_study", "write_table"]
+__all__ = [
+    "StudyRow",
+    "StudyStoppedError",
+    "Training",
+    "Variant",
+    "plan_study",
+    "read_variant",
+    "run_study",
+    "write_table",
+]
 
 _PLAN = "study.json"
+_POLL = 0.2  # s between looks at whether a signal has come
 _LAST_LINES = 3  # of a failed training's output that tell why
+
+
+class StudyStoppedError(RuntimeError):
+    """A signal ended a study before its trainings were done.
+
+    Args:
+        number: The signal.
+
+    Example:
+        >>> str(StudyStoppedError(Signals.SIGTERM))
+        'SIGTERM: the trainings have saved their state; the same command goes on with them'
+    """
+
+    def __init__(self, number: Signals) -> None:
+        super().__init__(f"{number.name}: the trainings have saved their state; the same command goes on with them")
+        self.signal = number
 
 
 class Variant(NamedTuple):
@@ -110,7 +138,8 @@ def plan_study(
 ) -> list[Training]:
     """List the trainings of a study, and write ``study.json``, by which a later call knows that it goes on with it.
 
-    All trainings validate and test on the same frames: the split has one seed, the weights and the order another.
+    All trainings validate and test on the same frames: the split has one seed, that of the configuration without
+    variants, the weights and the order another.
     Molecular dynamics and the pages of single trainings are left out.
 
     Args:
@@ -143,6 +172,8 @@ def plan_study(
             f"{list(sizes)}; seeds {seeds}"
         )
     common = (*overrides, "md.enabled=false", "report.enabled=false")
+    # A variant with a seed of its own must not be tested on other frames.
+    split_seed = load_config(config, common).training.seed
     settings = {}
     for variant in variants:
         base = load_config(config, [*common, *variant.overrides])
@@ -156,7 +187,7 @@ def plan_study(
     for size, (variant, name), number in itertools.product(counts, zip(variants, names, strict=True), range(seeds)):
         seed = first[variant.name] + number
         split = settings[variant.name]["data"]["split_seed"]
-        own = [f"training.seed={seed}", f"data.split_seed={first[variant.name] if split is None else split}"]
+        own = [f"training.seed={seed}", f"data.split_seed={split_seed if split is None else split}"]
         own += [] if size is None else [f"data.train_count={size}"]
         folder = Path(out) / name / f"{'all' if size is None else size}-{seed}"
         trainings.append(Training(variant.name, size, seed, folder, (*common, *variant.overrides, *own)))
@@ -168,8 +199,8 @@ def run_study(
 ) -> list[StudyRow]:
     """Do the trainings that are not done yet, each in a process of its own, and return the errors of all.
 
-    A training that fails is told and does not end the study. SIGINT and SIGTERM are handed to the trainings, which save
-    their state; the next call goes on with them.
+    A training that fails is told and does not end the study. SIGINT, SIGTERM and SIGUSR1 are handed to the trainings,
+    which save their state; the next call goes on with them.
 
     Args:
         config: As for :func:`plan_study`.
@@ -179,7 +210,8 @@ def run_study(
 
     Raises:
         ConfigError: If ``jobs`` is not positive.
-        KeyboardInterrupt: After the trainings have saved their state.
+        StudyStoppedError: If a signal came; after the trainings have saved their state and ended.
+        KeyboardInterrupt: If a second SIGINT came.
 
     Example:
         >>> run_study("water.yaml", [])
@@ -190,23 +222,23 @@ def run_study(
         raise ConfigError(f"a study needs jobs of 1 or more; found {jobs}")
     open_trainings = [training for training in trainings if not RunFolder(training.folder).metrics.exists()]
     say(f"{len(trainings)} trainings, {len(trainings) - len(open_trainings)} of them done before")
-    running: set[subprocess.Popen[bytes]] = set()
+    processes = _Processes()
     done = len(trainings) - len(open_trainings)
-    with ThreadPoolExecutor(jobs) as pool:
+    with StopRequest() as stop, ThreadPoolExecutor(jobs) as pool:
         waiting: dict[Future[int], Training] = {
-            pool.submit(_train, config, training, running): training for training in open_trainings
+            pool.submit(processes.train, config, training): training for training in open_trainings
         }
         try:
-            while waiting:
-                for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+            while waiting and stop.signal is None:
+                for future in wait(waiting, timeout=_POLL, return_when=FIRST_COMPLETED).done:
                     done += 1
                     say(f"[{done}/{len(trainings)}] {_outcome(waiting.pop(future), future.result())}")
-        except BaseException:
+        finally:
             for future in waiting:
                 future.cancel()
-            for process in list(running):
-                process.send_signal(signal.SIGTERM)  # each saves its state and ends
-            raise
+            processes.stop()  # each saves its state and ends
+    if stop.signal is not None:
+        raise StudyStoppedError(stop.signal)
     return [row for training in trainings for row in _rows(training)]
 
 
@@ -259,21 +291,36 @@ def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") 
             yield f"{prefix}{key} {old!r} then, {new!r} now"
 
 
-def _train(config: str | Path, training: Training, running: set[subprocess.Popen[bytes]]) -> int:
-    """Run ``irrepnet train`` and return its exit code; what it says goes to ``output.txt`` in its folder."""
-    changes = [part for override in training.overrides for part in ("--set", override)]
-    command = [sys.executable, "-m", "irrepnet", "train", str(config), "--out", str(training.folder), "--resume"]
-    training.folder.mkdir(parents=True, exist_ok=True)
-    with (training.folder / "output.txt").open("ab") as output:
-        # A group of its own: Ctrl-C reaches it through us, once.
-        process = subprocess.Popen(
-            [*command, *changes], stdout=output, stderr=subprocess.STDOUT, start_new_session=os.name == "posix"
-        )
-        running.add(process)
-        try:
-            return process.wait()
-        finally:
-            running.discard(process)
+class _Processes:
+    """The trainings that are running, each waited for by a thread of its own."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopping = threading.Event()
+
+    def train(self, config: str | Path, training: Training) -> int:
+        """Run ``irrepnet train`` and return its exit code; what it says goes to ``output.txt`` in its folder."""
+        changes = [part for override in training.overrides for part in ("--set", override)]
+        command = [sys.executable, "-m", "irrepnet", "train", str(config), "--out", str(training.folder), "--resume"]
+        training.folder.mkdir(parents=True, exist_ok=True)
+        with (training.folder / "output.txt").open("ab") as output:
+            # A group of its own: Ctrl-C reaches it through us, once.
+            process = subprocess.Popen(
+                [*command, *changes], stdout=output, stderr=subprocess.STDOUT, start_new_session=os.name == "posix"
+            )
+            self._running.add(process)
+            if self._stopping.is_set():  # `stop` may have looked before this one was there
+                process.terminate()
+            try:
+                return process.wait()
+            finally:
+                self._running.discard(process)
+
+    def stop(self) -> None:
+        """Ask every training to end, also those that are just being started."""
+        self._stopping.set()
+        for process in list(self._running):
+            process.terminate()
 
 
 def _outcome(training: Training, code: int) -> str:

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from irrepnet.errors import ShapeError
 from irrepnet.models.force_field import Prediction
 from irrepnet.models.registry import MODELS
 from irrepnet.train.config import LossConfig
-from irrepnet.train.losses import force_field_loss, weighted_loss
+from irrepnet.train.losses import force_field_errors, force_field_loss, weighted_loss, weighted_parts
 from irrepnet.train.samples import LabelledGraphs
 
 __all__ = ["FORCE_FIELD_UNITS", "ForceFieldTask", "TargetTask", "Task", "task_of"]
@@ -69,6 +70,10 @@ class Task(Protocol):
         totals: Mapping[str, float] | None = None,
     ) -> Tensor:
         """Return the loss of a batch, or the share that it has as a piece of a larger one."""
+        ...
+
+    def loss_sums(self, predicted: Mapping[str, Tensor], batch: LabelledGraphs, loss: LossConfig) -> dict[str, Tensor]:
+        """Return what each label adds to the loss, not yet divided by its :meth:`counts`: batches can be added up."""
         ...
 
 
@@ -129,8 +134,16 @@ class ForceFieldTask:
         totals: Mapping[str, float] | None = None,
     ) -> Tensor:
         """See :func:`~irrepnet.train.losses.force_field_loss`."""
-        prediction = Prediction(predicted["energy"], predicted["forces"], predicted.get("stress"))
-        return force_field_loss(prediction, batch, loss, totals)
+        return force_field_loss(_prediction(predicted), batch, loss, totals)
+
+    def loss_sums(self, predicted: Mapping[str, Tensor], batch: LabelledGraphs, loss: LossConfig) -> dict[str, Tensor]:
+        """See :class:`Task`."""
+        errors = force_field_errors(_prediction(predicted), batch, loss)
+        return weighted_parts(errors, self.weights(loss), loss, dict.fromkeys(errors, 1.0))
+
+
+def _prediction(predicted: Mapping[str, Tensor]) -> Prediction:
+    return Prediction(predicted["energy"], predicted["forces"], predicted.get("stress"))
 
 
 @dataclass(frozen=True)
@@ -183,13 +196,13 @@ class TargetTask:
 
     def values(self, predicted: Mapping[str, Tensor], batch: LabelledGraphs) -> dict[str, tuple[Tensor, Tensor]]:
         """See :class:`Task`."""
-        return {name: (self._labels(name, batch)[name], predicted[name]) for name in self.labels_of(batch)}
+        return {name: (self._reference(name, predicted, batch), predicted[name]) for name in self.labels_of(batch)}
 
     def errors(self, predicted: Mapping[str, Tensor], batch: LabelledGraphs) -> dict[str, Tensor]:
         """See :class:`Task`."""
         errors = {}
         for name in self.labels_of(batch):
-            known, reference = self._known(name, batch), self._labels(name, batch)[name]
+            known, reference = self._known(name, batch), self._reference(name, predicted, batch)
             errors[name] = predicted[name][known] - reference[known]
         return errors
 
@@ -214,8 +227,27 @@ class TargetTask:
         totals: Mapping[str, float] | None = None,
     ) -> Tensor:
         """See :class:`Task`."""
-        errors = {name: error / self.scales[name] for name, error in self.errors(predicted, batch).items()}
-        return weighted_loss(errors, self.weights(loss), loss, totals)
+        return weighted_loss(self._scaled_errors(predicted, batch), self.weights(loss), loss, totals)
+
+    def loss_sums(self, predicted: Mapping[str, Tensor], batch: LabelledGraphs, loss: LossConfig) -> dict[str, Tensor]:
+        """See :class:`Task`."""
+        errors = self._scaled_errors(predicted, batch)
+        return weighted_parts(errors, self.weights(loss), loss, dict.fromkeys(errors, 1.0))
+
+    def _scaled_errors(self, predicted: Mapping[str, Tensor], batch: LabelledGraphs) -> dict[str, Tensor]:
+        return {name: error / self.scales[name] for name, error in self.errors(predicted, batch).items()}
+
+    def _reference(self, name: str, predicted: Mapping[str, Tensor], batch: LabelledGraphs) -> Tensor:
+        """Return a label of the shape of its prediction; ``[B, 1]`` less ``[B]`` would be ``[B, B]``."""
+        reference = self._labels(name, batch)[name]
+        if reference.shape != predicted[name].shape:
+            needed, found = list(predicted[name].shape[1:]), list(reference.shape[1:])
+            row = "atom" if name in self.per_atom else "structure"
+            raise ShapeError(
+                f"{batch.sources[0]}: target {name!r} needs shape {needed} per {row}; found {found}; check the "
+                "readout or formula of the target, or the file"
+            )
+        return reference
 
     def _labels(self, name: str, batch: LabelledGraphs) -> Mapping[str, Tensor]:
         return batch.atom_properties if name in self.per_atom else batch.properties

@@ -5,7 +5,8 @@ import yaml
 
 from irrepnet.errors import ConfigError
 from irrepnet.train import RunConfig, describe_config, load_config
-from irrepnet.train.config_file import parse_overrides
+from irrepnet.train.config import MDConfig
+from irrepnet.train.config_file import parse_overrides, validate_section
 from irrepnet.train.model_section import SECTIONS
 
 MINIMAL = """
@@ -281,3 +282,10 @@ def test_help_names_every_key_of_every_section():
     assert "training.loss.forces = 1.0" in text
     assert "data.units.energy = eV" in text
     assert "data.keys.forces = forces" in text
+
+
+def test_a_friction_that_langevin_cannot_integrate_is_refused_before_the_training():
+    section = {"ensemble": "nvt", "friction": 500.0, "timestep": 0.5}
+    with pytest.raises(ConfigError, match=r"friction times timestep needs to be at most 200 .* found 250; lower one"):
+        validate_section(MDConfig, section, source="a.yaml")
+    assert validate_section(MDConfig, {**section, "ensemble": "nve"}, source="a.yaml").friction == 500.0

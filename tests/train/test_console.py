@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 from rich.console import Console
 
@@ -49,3 +53,24 @@ def test_quiet_is_silent(capsys):
         console.say("a")
         console.row(ROW, seconds_left=30.0, is_best=True)
     assert capsys.readouterr().out == ""
+
+
+TALK = """
+import sys, time
+from irrepnet.train.console import TrainingConsole
+with TrainingConsole() as console:
+    for _ in range(20):
+        console.say("x" * 1000)
+        time.sleep(0.01)
+print("after the training", flush=True)
+print("done", file=sys.stderr)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes of a shell")
+def test_a_reader_that_leaves_does_not_end_the_training():
+    with subprocess.Popen([sys.executable, "-c", TALK], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read().decode() == "done\n"
+    assert process.returncode == 0

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from train import test_target_training as target_runs
 from train import toy
 
 from irrepnet.data import Frame
@@ -153,3 +154,86 @@ def test_a_model_of_another_dtype_is_cast(tmp_path, start):
         config(tmp_path, tmp_path / "double.model", {"dtype": "float32"}, steps=1), tmp_path / "run", quiet=True
     )
     assert load_model(result.run.best).dtype == torch.float32
+
+
+def test_open_keys_that_differ_are_refused_but_for_energy_shifts(tmp_path, start):
+    scale = load_model(start).config.energy_scale
+    with pytest.raises(ConfigError, match=r"model.energy_scale: [\d.]+ in the file; 77.0 in the configuration"):
+        with_model_of(config(tmp_path, start, {"energy_scale": 77.0}), start)
+    with pytest.raises(ConfigError, match=r"model.avg_num_neighbors: 3.0 in the file; 9.0 in"):
+        with_model_of(config(tmp_path, start, {"avg_num_neighbors": 9.0}), start)
+    said = {"energy_scale": scale, "species_shifts": [-1.0, -2.0]}
+    free, _ = with_model_of(config(tmp_path, start, said), start)
+    assert (free.model.energy_scale, free.model.species_shifts) == (scale, (-1.0, -2.0))
+
+
+def test_energies_of_isolated_atoms_are_refused_beside_a_start(tmp_path, start):
+    tree = toy.tree(tmp_path, start_from=str(start))
+    tree["model"], tree["data"]["isolated_atoms"] = {}, {"H": -13.6}
+    with pytest.raises(
+        ConfigError, match=r"energies of isolated atoms are those of the model; found data.isolated_atoms"
+    ):
+        with_model_of(RunConfig.model_validate(tree), start)
+
+
+@pytest.fixture(scope="module")
+def of_targets(tmp_path_factory):
+    """A model of properties that was trained for a step."""
+    folder = tmp_path_factory.mktemp("targets")
+    return train(target_runs.config(folder, "property", steps=1), folder / "run", quiet=True).run.best
+
+
+def on_targets(folder, start, model=None, **training):
+    tree = target_runs.tree(folder, "property", steps=2, start_from=str(start), **training)
+    tree["model"] = model or {}
+    return RunConfig.model_validate(tree)
+
+
+@pytest.mark.parametrize(("place", "key", "value"), [(0, "unit", "kcal/mol"), (1, "scale", 9.0), (2, "norm", True)])
+def test_targets_keep_their_units_and_scales(tmp_path, of_targets, place, key, value):
+    targets = [dict(target) for target in target_runs.TARGETS["property"]]
+    targets[place][key] = value
+    name = targets[place]["name"]
+    with pytest.raises(
+        ConfigError, match=rf"model.targets: {key} of '{name}': .* in the file; {value!r} in the config"
+    ):
+        with_model_of(on_targets(tmp_path, of_targets, {"kind": "property", "targets": targets}), of_targets)
+
+
+def test_weights_of_targets_need_no_model_section_and_the_written_configuration_loads(tmp_path, of_targets):
+    settings = on_targets(tmp_path, of_targets, loss={"targets": {"mu": 2.0}})
+    result = train(settings, tmp_path / "run", quiet=True)
+    assert load_config(result.run.config).training.loss.targets == {"mu": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        ({"targets": {"gab": 1.0}}, r"the model has U, gap, mu; found 'gab'. Did you mean 'gap'"),
+        ({"forces": 5.0}, "for force"),
+    ],
+)
+def test_weights_of_what_the_model_has_not_are_refused_before_there_is_a_folder(tmp_path, of_targets, loss, message):
+    with pytest.raises(ConfigError, match=message):
+        train(on_targets(tmp_path, of_targets, loss=loss), tmp_path / "run", quiet=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_start_that_a_dead_process_left_is_not_taken(tmp_path, start):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "start.model").write_bytes(b"of another run")
+    result = train(config(tmp_path, start, steps=1), tmp_path / "run", resume=True, quiet=True)
+    assert result.run.start.read_bytes() == start.read_bytes()
+
+
+def test_a_start_may_move_but_not_change_on_resume(tmp_path, start, interrupt):
+    interrupt(5)
+    train(config(tmp_path, start), tmp_path / "run", quiet=True)
+    moved, other = tmp_path / "moved.model", tmp_path / "other.model"
+    moved.write_bytes(start.read_bytes())
+    save_model(load_model(start), other, extra={"title": "another"})
+    with pytest.raises(ConfigError, match=r"start.model; found another one in training.start_from, \S+other.model"):
+        train(config(tmp_path, other), tmp_path / "run", resume=True, quiet=True)
+    with pytest.raises(ConfigError, match=r"training.start_from: '\S+best.model' in the run; None now"):
+        train(toy.config(tmp_path, refit_shifts=True), tmp_path / "run", resume=True, quiet=True)
+    assert train(config(tmp_path, moved), tmp_path / "run", resume=True, quiet=True).progress.step == 12

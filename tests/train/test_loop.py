@@ -8,6 +8,8 @@ from train import toy
 
 from irrepnet.errors import ConfigError, NonFiniteError
 from irrepnet.models import load_model, load_tensors
+from irrepnet.report.html import render_report
+from irrepnet.report.run_report import read_run
 from irrepnet.train import RunConfig, evaluate, label_graphs, loop, train
 from irrepnet.train.model_from_data import model_from_data, training_set
 from irrepnet.train.splits import load_splits
@@ -132,7 +134,9 @@ def test_what_the_configuration_says_is_not_overruled(tmp_path):
 
 
 def test_an_absent_device_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match=r"training.device needs a device of this machine; found 'cuda:77'"):
+    with pytest.raises(
+        ConfigError, match=r"training.device \(--device\) needs a device of this machine; found 'cuda:77'"
+    ):
         train(toy.config(tmp_path, device="cuda:77"), tmp_path / "run", quiet=True)
 
 
@@ -154,3 +158,19 @@ def test_a_validation_that_is_not_finite_stops_the_run_naming_the_frames(tmp_pat
         train(toy.config(tmp_path), tmp_path / "run", quiet=True)
     assert toy.rows(tmp_path / "run") == []
     assert not (tmp_path / "run" / "best.model").exists()
+
+
+def test_the_model_says_what_it_was_trained_on(tmp_path):
+    metadata = load_model(train(toy.config(tmp_path, steps=1), tmp_path / "run", quiet=True).run.best).metadata
+    assert (metadata["data"], metadata["num_frames"]) == ("frames.npz", 16)
+    assert metadata["title"] == "irrepnet training run"
+
+
+def test_what_looked_odd_is_kept_and_leaks_are_told_first(tmp_path, capsys):
+    tree = toy.tree(tmp_path, steps=1)
+    tree["data"] = {"train": tree["data"]["train"], "valid": tree["data"]["train"]}
+    result = train(RunConfig.model_validate(tree), tmp_path / "run")
+    assert result.run.read_findings() == list(result.splits.findings)
+    first = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("note:"))
+    assert "20 of 20 held-back frames are also in training" in first
+    assert "20 of 20 held-back frames are also in training" in render_report(read_run(tmp_path / "run"))

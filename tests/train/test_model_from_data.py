@@ -71,3 +71,12 @@ def test_where_a_repulsion_ends_is_found_in_the_frames(tmp_path):
 def test_the_fingerprint_knows_properties():
     one, other = (Frame(species=[1], pos=[[0, 0, 0]], properties={"gap": gap}) for gap in (1.0, 2.0))
     assert fingerprint([one]) != fingerprint([other])
+
+
+def test_the_fingerprint_knows_the_parts_their_shapes_and_the_free_atoms():
+    one, other = Frame(species=[1], pos=[[0, 0, 0]]), Frame(species=[8], pos=[[0, 0, 0]])
+    assert fingerprint([one], [other]) != fingerprint([one, other], [])
+    flat, deep = (Frame(species=[1], pos=[[0, 0, 0]], properties={"a": np.zeros(shape)}) for shape in (4, (2, 2)))
+    assert fingerprint([flat]) != fingerprint([deep])
+    marks = {fingerprint([one], isolated=atoms) for atoms in ({}, {1: -13.6}, {1: -13.7}, {8: -13.6})}
+    assert len(marks) == 4

@@ -3,6 +3,7 @@
 import json
 import signal
 
+import numpy as np
 import pytest
 import torch
 from train import toy
@@ -10,6 +11,7 @@ from train import toy
 from irrepnet.errors import CheckpointError, ConfigError
 from irrepnet.models import load_tensors, save_tensors
 from irrepnet.train import RunConfig, train
+from irrepnet.train.run_lock import RunLock
 
 
 def test_the_same_configuration_gives_the_same_bits(tmp_path):
@@ -157,3 +159,63 @@ def test_a_model_without_a_state_is_not_overwritten(tmp_path):
         (tmp_path / "run" / name).unlink()
     with pytest.raises(CheckpointError, match=r"--resume needs last.state; found best.model without it"):
         train(toy.config(tmp_path, steps=1), tmp_path / "run", resume=True, quiet=True)
+
+
+def test_the_same_frames_in_other_parts_are_refused(tmp_path, interrupt):
+    files = [toy.write_frames(tmp_path / f"{i}.npz", num_frames=n, seed=i) for i, n in enumerate((6, 2))]
+    tree = toy.tree(tmp_path)
+    tree["data"] = {"train": files[0], "valid": files[1]}
+    interrupt(1)
+    train(RunConfig.model_validate(tree), tmp_path / "run", quiet=True)
+    whole = {
+        key: np.concatenate([np.load(file)[key] for file in files]) for key in ("pos", "energy", "forces", "group")
+    }
+    frames = {
+        "a": {key: column[:4] for key, column in whole.items()},
+        "b": {key: column[4:] for key, column in whole.items()},
+    }
+    tree["data"] = {
+        "train": toy.write_frames(tmp_path / "a.npz", 4, **frames["a"]),
+        "valid": toy.write_frames(tmp_path / "b.npz", 4, **frames["b"]),
+    }
+    with pytest.raises(ConfigError, match="needs the frames that the run was started with, in the same parts"):
+        train(RunConfig.model_validate(tree), tmp_path / "run", resume=True, quiet=True)
+
+
+def test_a_model_that_the_frames_would_not_lead_to_is_refused(tmp_path, interrupt):
+    interrupt(5)
+    config = toy.config(tmp_path)
+    train(config, tmp_path / "run", quiet=True)
+    tensors, metadata = load_tensors(tmp_path / "run" / "last.state")
+    shifts = metadata["model"]["species_shifts"]
+    metadata["model"]["species_shifts"] = [shift + 1e-12 for shift in shifts]  # of another processor
+    save_tensors(tmp_path / "run" / "last.state", tensors, metadata)
+    interrupt(6)
+    train(config, tmp_path / "run", resume=True, quiet=True)
+    tensors, metadata = load_tensors(tmp_path / "run" / "last.state")
+    metadata["model"]["species_shifts"] = [shifts[0] + 0.5, shifts[1]]
+    save_tensors(tmp_path / "run" / "last.state", tensors, metadata)
+    with pytest.raises(ConfigError, match=r"found changes:\n  model.species_shifts: \["):
+        train(config, tmp_path / "run", resume=True, quiet=True)
+
+
+def test_a_state_of_before_models_were_kept_is_taken_up_with_a_note(tmp_path, interrupt, capsys):
+    interrupt(5)
+    config = toy.config(tmp_path)
+    train(config, tmp_path / "run", quiet=True)
+    tensors, metadata = load_tensors(tmp_path / "run" / "last.state")
+    del metadata["model"]
+    save_tensors(tmp_path / "run" / "last.state", tensors, metadata | {"data_fingerprint": "as it was made then"})
+    assert train(config, tmp_path / "run", resume=True).progress.step == 12
+    assert "the state is of an older version; that the frames are the same was not checked" in capsys.readouterr().out
+
+
+def test_a_folder_in_which_another_process_trains_is_refused(tmp_path):
+    with RunLock(tmp_path / "run") as other:
+        other.acquire()
+        with pytest.raises(
+            ConfigError, match=r"run: needed a run of its own; another process is training in this folder"
+        ):
+            train(toy.config(tmp_path, steps=1), tmp_path / "run", quiet=True)
+    assert train(toy.config(tmp_path, steps=1), tmp_path / "run", quiet=True).progress.step == 1
+    assert not (tmp_path / "run" / ".lock").exists()

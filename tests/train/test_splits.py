@@ -190,3 +190,48 @@ def test_a_set_of_free_atoms_alone_stays_whole(tmp_path):
     file = toy.write_frames(tmp_path / "a.npz", num_frames=3, **atoms)
     splits = load(tmp_path, {"train": file})
     assert (len(splits.train), splits.isolated) == (2, {})
+
+
+def test_ids_are_those_of_the_file_where_it_holds_free_atoms_too(tmp_path):
+    columns = toy.arrays(4)
+    np.savez(
+        tmp_path / "a.npz",
+        ptr=np.array([0, 1, 2, 6, 10, 14, 18]),
+        pos=np.concatenate([np.zeros((2, 3)), columns["pos"].reshape(-1, 3)]),
+        species=np.concatenate([[8, 1], np.tile(toy.SPECIES, 4)]),
+        energy=np.concatenate([[-90.0, -95.0], columns["energy"]]),
+        forces=np.concatenate([np.zeros((2, 3)), columns["forces"].reshape(-1, 3)]),
+        energy_unit="eV",
+        length_unit="angstrom",
+    )
+    data = {
+        "train": str(tmp_path / "a.npz"), "train_ids": ids(tmp_path, "t", 0, 3, 2), "valid_ids": ids(tmp_path, "v", 4),
+        "test_ids": ids(tmp_path, "s", 5),
+    }  # fmt: skip
+    splits = load(tmp_path, data)
+    assert [places(part) for part in (splits.train, splits.valid, splits.test)] == [[3, 2], [4], [5]]
+    assert splits.isolated == {8: -90.0, 1: -95.0}
+    with pytest.raises(DataError, match=r"at least one frame each; found 3 and 0 out of 6"):
+        load(tmp_path, {**data, "train_ids": ids(tmp_path, "t", 2, 3, 4), "valid_ids": ids(tmp_path, "v", 1)})
+
+
+def test_groups_to_learn_from_hold_beside_ids_to_validate_on(tmp_path):
+    data = {"train": toy.write_frames(tmp_path / "a.npz", num_frames=12), "valid_ids": ids(tmp_path, "v", 1, 9)}
+    assert places(load(tmp_path, {**data, "train_groups": ["run 0"]}).train) == [0, 2, 3]
+    with pytest.raises(DataError, match=r"needed group 'run 7'; found run 0, run 1, run 2"):
+        load(tmp_path, {**data, "train_groups": ["run 7"]})
+
+
+def test_leaks_come_before_all_other_findings(tmp_path):
+    file = toy.write_frames(tmp_path / "a.npz", num_frames=4)
+    double = {name: np.concatenate([column] * 2) for name, column in toy.arrays(4).items() if np.ndim(column) > 1}
+    twice = toy.write_frames(
+        tmp_path / "b.npz",
+        num_frames=8,
+        **double,
+        energy=np.tile(toy.arrays(4)["energy"], 2),
+        group=np.array(["x"] * 8),
+    )
+    first, *others = load(tmp_path, {"train": twice, "valid": file}).findings
+    assert "held-back frames are also in training" in first
+    assert others

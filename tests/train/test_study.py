@@ -2,6 +2,11 @@
 
 import csv
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import yaml
@@ -10,7 +15,7 @@ from train import toy
 from irrepnet.errors import CheckpointError, ConfigError, DataError
 from irrepnet.train import load_config
 from irrepnet.train.splits import load_splits
-from irrepnet.train.study import StudyRow, plan_study, read_variant, run_study, write_table
+from irrepnet.train.study import StudyRow, _Processes, plan_study, read_variant, run_study, write_table
 
 SCALARS = read_variant("scalars: model.lmax=0 model.irreps_hidden=6x0e")
 
@@ -120,3 +125,54 @@ def test_the_table_has_a_row_per_training_and_label(tmp_path):
         "seconds": "60.0",
         "failure": "",
     }
+
+
+def test_a_variant_with_a_seed_of_its_own_is_tested_on_the_same_frames(config, tmp_path):
+    config.write_text(config.read_text().replace("valid_groups:\n  - run 4", "valid_fraction: 0.3"))
+    variants = [read_variant("a:"), read_variant("b: training.seed=5")]
+    one, other = plan_study(config, tmp_path / "study", variants=variants)
+    held = [{frame.source for frame in frames_of(config, training).valid} for training in (one, other)]
+    assert held[0] == held[1]
+    assert (one.seed, other.seed) == (0, 5)
+
+
+def is_alive(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+def test_a_signal_is_handed_to_the_trainings_and_waited_for(config, tmp_path):
+    out = tmp_path / "out"
+    arguments = ["study", str(config), "--out", str(out), "--set", "training.steps=1000000"]
+    study = subprocess.Popen([sys.executable, "-m", "irrepnet", *arguments], stdout=subprocess.PIPE)
+    try:
+        wait_for(lambda: list(out.glob("*/*/last.state")))
+        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(study.pid)], stdout=subprocess.PIPE, check=True)
+        (child,) = map(int, found.stdout.split())
+        study.send_signal(signal.SIGTERM)
+        assert study.wait(timeout=60) == 128 + signal.SIGTERM
+    finally:
+        study.kill()
+    assert b"SIGTERM: the trainings have saved their state; the same command goes on" in study.stdout.read()
+    study.stdout.close()
+    assert not is_alive(child)
+    assert "SIGTERM: the state of step" in next(out.glob("*/*/output.txt")).read_text()
+    assert len(list(out.glob("*/*/output.txt"))) == 1
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def test_a_training_that_is_just_being_started_is_stopped_too(config, tmp_path):
+    plan = plan_study(config, tmp_path / "study", overrides=["training.steps=1000000"])
+    processes = _Processes()
+    processes.stop()
+    assert processes.train(config, plan[0]) != 0

@@ -1,9 +1,14 @@
 """Training of models of named targets: numbers, vectors and tensors, of structures and of atoms, some of them known."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from train import toy
 
+from irrepnet.cli.after_training import finish
+from irrepnet.data import Frame
 from irrepnet.errors import DataError
 from irrepnet.models import load_model
 from irrepnet.train import RunConfig, error_rows, evaluate, format_errors, label_graphs, load_splits, train
@@ -151,3 +156,60 @@ def test_going_on_from_a_model_of_targets(tmp_path):
         name = "bare" if not model else "said"
         result = train(RunConfig.model_validate(settings), tmp_path / name, quiet=True)
         assert load_model(result.run.best).config == load_model(first.run.best).config
+
+
+def unlabelled(folder, name, *missing):
+    """Write frames without some labels; return the file."""
+    arrays = columns(8)
+    for label in missing:
+        arrays[label] = np.full_like(arrays[label], np.nan)
+    np.savez(folder / name, **{**arrays, "pos": arrays["pos"] + 0.01})
+    return str(folder / name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "label", "keys"), [("property", "gap", "properties"), ("tensor", "shielding", "atom_")]
+)
+def test_validation_frames_without_a_target_are_refused(tmp_path, kind, label, keys):
+    settings = tree(tmp_path, kind)
+    settings["data"] = {**settings["data"], "valid": unlabelled(tmp_path, "v.npz", label), "valid_groups": None}
+    match = rf"v\.npz: target '{label}' is not known of any of the 8 frames of data.valid; check data.keys.{keys}"
+    with pytest.raises(DataError, match=match):
+        train(RunConfig.model_validate(settings), tmp_path / "run", quiet=True)
+    settings["training"]["loss"] = {"targets": {label: 0.0}}
+    load_splits(RunConfig.model_validate(settings))
+
+
+def test_test_frames_without_any_target_are_refused_and_some_are_enough(tmp_path):
+    settings = tree(tmp_path, "property")
+    settings["data"]["test"] = unlabelled(tmp_path, "t.npz", "U", "gap", "mu")
+    with pytest.raises(DataError, match=r"t\.npz: the 8 frames of data.test need one known value of U, gap, mu; found"):
+        load_splits(RunConfig.model_validate(settings))
+    settings["data"]["test"] = unlabelled(tmp_path, "t.npz", "U", "gap")
+    assert len(load_splits(RunConfig.model_validate(settings)).test) == 8
+
+
+@pytest.mark.parametrize("stages", [[], [{"from": 0.5, "targets": {"U": 0.0, "gap": 0.0, "mu": 0.0}}]])
+def test_weights_that_are_all_zero_are_refused_in_every_stage(tmp_path, stages):
+    loss = {} if stages else {"targets": {"U": 0.0, "gap": 0.0, "mu": 0.0}}
+    with pytest.raises(
+        ValueError, match=r"training.loss: needs a positive weight of some target; found 0 for U, gap, mu"
+    ):
+        config(tmp_path, "property", loss=loss, loss_schedule=stages)
+
+
+def test_a_target_without_labels_among_the_test_frames_is_said_to_be_missing(tmp_path, capsys):
+    settings = tree(tmp_path, "property", steps=1)
+    settings["data"]["test"] = unlabelled(tmp_path, "t.npz", "gap")
+    settings["report"] = {"enabled": False}
+    parsed = RunConfig.model_validate(settings)
+    result = train(parsed, tmp_path / "run", quiet=True)
+    assert finish(parsed, result) == 0
+    assert "no errors of gap: no test frame has this label" in capsys.readouterr().out
+    assert set(json.loads(result.run.metrics.read_text())["errors"]) >= {"U", "mu"}
+    result.run.metrics.unlink()
+    with pytest.raises(
+        DataError, match=r"the test frames need labels that the model predicts \(U, gap, mu\); found none"
+    ):
+        finish(parsed, replace(result, splits=replace(result.splits, test=[Frame(species=[8], pos=[[0, 0, 0]])])))
+    assert not result.run.metrics.exists()

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from irrepnet.data import Frame
+from irrepnet.errors import ShapeError
 from irrepnet.models import ForceField, ForceFieldConfig
 from irrepnet.train import LabelledGraphs, label_graphs
 from irrepnet.train.config import LossConfig
@@ -79,3 +80,14 @@ def test_a_row_with_one_unknown_component_is_unknown():
 def test_the_class_of_a_model_says_its_task():
     model = ForceField(ForceFieldConfig(species=("H",), irreps_hidden="4x0e+4x1o"))
     assert isinstance(task_of(model), ForceFieldTask)
+
+
+def test_a_label_of_another_shape_than_its_prediction_is_refused():
+    frames = [Frame(species=[1], pos=[[0, 0, 0]], properties={"gap": [gap]}, source="a.npz") for gap in (1.0, 2.0)]
+    batch = LabelledGraphs.collate(label_graphs(frames, 2.0))
+    predicted = {"gap": torch.zeros(2)}
+    for compare in (TASK.values, TASK.errors):
+        with pytest.raises(
+            ShapeError, match=r"a\.npz: target 'gap' needs shape \[\] per structure; found \[1\]; check"
+        ):
+            compare(predicted, batch)
