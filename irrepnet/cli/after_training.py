@@ -22,7 +22,7 @@ from irrepnet.models.force_field import ForceField
 from irrepnet.ops._backend import library_status
 from irrepnet.report.breakdown import worst_frames
 from irrepnet.report.data import CheckRow, Parity, ReportData
-from irrepnet.report.html import write_report
+from irrepnet.report.html import view_obstacle, write_report
 from irrepnet.report.run_report import parity_of, read_run, save_parts
 from irrepnet.report.structure_errors import StructureErrors
 from irrepnet.train.config import RunConfig
@@ -215,18 +215,14 @@ def _write_report(config: RunConfig, run: RunFolder) -> dict[str, str]:
     """Write report.html from the folder, as ``irrepnet report`` does; return what is missing beyond its parts."""
     if not config.report.enabled:
         return {"report": "report.enabled is false"}
-    written = write_report(run.report, read_run(run.path))
-    not_shown = {}
+    data = read_run(run.path)
+    obstacle = view_obstacle(run.report, data)
+    write_report(run.report, data)
+    not_shown = {} if obstacle is None else {"view in three dimensions": obstacle}
     try:
         import matplotlib  # noqa: F401 - the report is whole without it, but for the pictures
     except ImportError:
         not_shown["pictures in the report"] = "they need matplotlib; pip install 'irrepnet[report]'"
-    if len(written) > 1:
-        return not_shown
-    try:
-        import plotly  # noqa: F401 - and without this, but for the view in three dimensions
-    except ImportError:
-        not_shown["view in three dimensions"] = "it needs plotly; pip install 'irrepnet[report]'"
     return not_shown
 
 

@@ -28,8 +28,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="train several models that know when they do not know",
         description="Train CONFIG with several seeds on the same frames, fit the factor that makes the spread of the "
         "models an error on the validation frames, and show on the test frames what it is worth. "
-        "DIR/models.committee serves where a model file does (predict, eval, info, dynamics). Called again it goes on. Forces have many entries per "
-        "frame, energies one: for spreads of energies that can be trusted train five members or more.",
+        "DIR/models.committee serves where a model file does (predict, eval, info, dynamics). "
+        "Called again it goes on. Forces have many entries per frame, energies one: for spreads of energies that can "
+        "be trusted train five members or more.",
     )
     parser.add_argument("config", metavar="CONFIG", help="YAML file of one training")
     parser.add_argument("--out", metavar="DIR", required=True, help="folder of the committee")

@@ -197,6 +197,7 @@ def choose_units(label: str, declared: Units | None, said: dict[str, str], *, by
         if missing:
             raise DataError(
                 f"{label}: needed the units of {' and '.join(missing)}; found none in the file; declare them: "
+                "--set data.units.energy=eV --set data.units.length=angstrom; data.units of a configuration; or "
                 "units=Units(energy='eV', length='angstrom')"
             )
         try:

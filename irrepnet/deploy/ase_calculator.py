@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from irrepnet.deploy.committee import Committee, CommitteePrediction
+from irrepnet.deploy.committee import CommitteePrediction
 from irrepnet.deploy.predictor import Predictor
 
 try:
@@ -20,15 +20,14 @@ except ImportError as error:
 
 __all__ = ["IrrepNetCalculator"]
 
-_SPREADS = ("energy_spread", "forces_spread", "stress_spread")
-
 
 class IrrepNetCalculator(Calculator):
     """Give ASE the energy, forces and stress of a force field.
 
     ``energy`` and ``free_energy`` (they are the same here) in eV, ``forces`` in eV/Å, and for periodic atoms ``stress``
     in eV/Å^3, in Voigt's order xx, yy, zz, yz, xz, xy and with ASE's sign: dE/dstrain / V. Of a committee these are
-    means, and ``results`` has ``energy_spread`` (eV), ``forces_spread`` (one per atom, eV/Å) and ``stress_spread`` too.
+    means, and the attribute ``spread`` has ``energy`` (eV), ``forces`` (one per atom, eV/Å) and ``stress`` (eV/Å^3) of
+    the last structure: ASE writes and copies all ``results``, and knows none of these names.
 
     Args:
         model: A force field, a :class:`~irrepnet.deploy.Committee` of some, or the path of a ``*.model`` or
@@ -56,8 +55,7 @@ class IrrepNetCalculator(Calculator):
     ):
         super().__init__()
         self.predict = Predictor(model, device=device, skin=skin)
-        if isinstance(self.predict.model, Committee):
-            self.implemented_properties = [*self.implemented_properties, *_SPREADS]
+        self.spread: dict[str, Any] = {}
 
     def calculate(
         self, atoms: Any = None, properties: Sequence[str] = ("energy",), system_changes: Sequence[str] = all_changes
@@ -66,12 +64,14 @@ class IrrepNetCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)
         now: Any = self.atoms  # a copy that ASE has made
         prediction = self.predict(now.numbers, now.positions, now.cell.array if now.cell.any() else None, now.pbc)
-        energy = float(prediction.energy)
+        energy, self.spread = float(prediction.energy), {}
         self.results = {"energy": energy, "free_energy": energy, "forces": prediction.forces.double().numpy(force=True)}
         if prediction.stress is not None:
             self.results["stress"] = full_3x3_to_voigt_6_stress(prediction.stress[0].double().numpy(force=True))
         if isinstance(prediction, CommitteePrediction):
-            self.results["energy_spread"] = float(prediction.energy_spread)
-            self.results["forces_spread"] = prediction.forces_spread.numpy(force=True)
+            self.spread = {
+                "energy": float(prediction.energy_spread),
+                "forces": prediction.forces_spread.numpy(force=True),
+            }
             if prediction.stress_spread is not None:
-                self.results["stress_spread"] = float(prediction.stress_spread)
+                self.spread["stress"] = float(prediction.stress_spread)

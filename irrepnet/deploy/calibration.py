@@ -24,11 +24,11 @@ def calibrate(
 ) -> dict[str, Factor]:
     r"""Find the factors that make spreads honest estimates of errors, and give them to the committee.
 
-    .. math:: \lambda = \sqrt{\frac{1}{K} \sum_k \frac{\lVert y_k - \bar y_k \rVert^2}{s_k^2}}
+    .. math:: \lambda = \sqrt{\sum_k \lVert y_k - \bar y_k \rVert^2 \, / \, \sum_k s_k^2}
 
-    over the K structures or atoms of which the label is known: the most likely factor if errors are Gaussian with the
-    width :math:`\lambda s`. Spreads of few members are themselves uncertain, and agreement by chance counts most: of
-    energies, a committee needs five members or more for this to settle.
+    over the K structures or atoms of which the label is known: the root mean square of the errors over that of the
+    spreads. A mean of the ratios would be ruled by the few entries on which the members agree by chance, and has no
+    bound for two or three members; this one holds for any number of them.
 
     Args:
         committee: Its ``calibration`` is changed: the labels that are calibrated anew, no others.
@@ -41,7 +41,7 @@ def calibrate(
 
     Raises:
         ConfigError: If a label is not one that the committee predicts.
-        DataError: If no label is known, or the members agree exactly where the label differs; names the frame.
+        DataError: If no label is known, or the members agree exactly in all frames while the label differs.
         NonFiniteError: If a prediction is not finite; names the frame.
 
     Reference: Imbalzano et al. 2021, J. Chem. Phys. 154, 074102 (arXiv:2011.08828).
@@ -55,30 +55,39 @@ def calibrate(
         1
     """
     wanted = _wanted(committee, labels)
-    squares: dict[str, list[Array]] = {name: [] for name in wanted}
+    errors: dict[str, list[Array]] = {name: [] for name in wanted}
+    spreads: dict[str, list[Array]] = {name: [] for name in wanted}
     raw = Committee(list(committee.members), device=next(committee.parameters()).device)  # without its factors
     one, two = itertools.tee(frames)
     for frame, said in zip(one, predict_frames(raw, two, batch_size), strict=True):
         for name, error, spread in _errors(raw, frame, said, wanted):
-            agreed = (spread == 0) & (error > 0)
-            if agreed.any():
-                raise DataError(
-                    f"{frame.source}: a factor needs members that differ where they err; found that all say the same "
-                    f"{name}, with an error of {error[agreed].max():.3g}; leave out such frames (single atoms)"
-                )
-            known = spread > 0  # where all members and the reference agree exactly, nothing is learned
-            squares[name].append((error[known] / spread[known]) ** 2)
+            errors[name].append(error)
+            spreads[name].append(spread)
     factors = {}
-    for name, parts in squares.items():
-        ratios = np.concatenate([np.zeros(0), *parts])
-        if len(ratios):
-            factors[name] = Factor(float(np.sqrt(ratios.mean())), len(ratios))
+    for name in wanted:
+        factor = _factor(
+            name, np.concatenate([np.zeros(0), *errors[name]]), np.concatenate([np.zeros(0), *spreads[name]])
+        )
+        if factor is not None:
+            factors[name] = factor
         elif labels is not None:
             raise DataError(f"a factor for {name} needs frames in which it is known; found none; leave {name} out")
     if not factors:
         raise DataError(f"factors need frames with a label among {', '.join(wanted)}; found none; check data.keys")
     committee.calibration |= factors
     return factors
+
+
+def _factor(name: str, error: Array, spread: Array) -> Factor | None:
+    """Return the factor; None where nothing is known, or all members and the reference agree exactly."""
+    if not spread.any():
+        if error.any():
+            raise DataError(
+                f"a factor for {name} needs members that differ; found that in all {len(error)} known entries they say "
+                f"the same, with errors up to {error.max():.3g}; give other frames than single atoms"
+            )
+        return None
+    return Factor(float(np.linalg.norm(error) / np.linalg.norm(spread)), len(error))
 
 
 def _wanted(committee: Committee, labels: Collection[str] | None) -> tuple[str, ...]:

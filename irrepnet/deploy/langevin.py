@@ -84,8 +84,8 @@ def run_nvt(
         >>> run.time.shape, run.positions.shape
         ((21,), (3, 2, 3))
     """
-    if steps < 0:
-        raise ConfigError(f"run_nvt needs steps >= 0; found {steps}")
+    if not isinstance(steps, int) or steps < 0:
+        raise ConfigError(f"run_nvt needs a whole number of steps, 0 or more; found {steps}")
     run = nvt_steps(model, frame, thermostat=thermostat, timestep=timestep, seed=seed, guard=guard)
     return record(itertools.islice(run, steps + 1), frame, timestep, progress)
 
@@ -132,8 +132,10 @@ def nvt_steps(
 
 
 def _check(thermostat: Thermostat, timestep: float) -> None:
-    if thermostat.equilibrate < 0:
-        raise ConfigError(f"a thermostat needs equilibrate >= 0 steps; found {thermostat.equilibrate}")
+    if not isinstance(thermostat.equilibrate, int) or thermostat.equilibrate < 0:
+        raise ConfigError(
+            f"a thermostat needs a whole number of steps to equilibrate, 0 or more; found {thermostat.equilibrate}"
+        )
     if not 0 < thermostat.friction * timestep / 1000 <= _LARGEST_DAMPING:
         raise ConfigError(
             f"a thermostat needs a friction above 0 and, with a time step of {timestep:g} fs, up to "

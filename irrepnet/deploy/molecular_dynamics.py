@@ -66,8 +66,8 @@ def run_nve(
         >>> run_nve(model, hydrogen, temperature=300, timestep=0.5, steps=20, seed=0).positions.shape
         (3, 2, 3)
     """
-    if steps < 0:
-        raise ConfigError(f"run_nve needs steps >= 0; found {steps}")
+    if not isinstance(steps, int) or steps < 0:
+        raise ConfigError(f"run_nve needs a whole number of steps, 0 or more; found {steps}")
     run = nve_steps(model, frame, temperature=temperature, timestep=timestep, seed=seed, guard=guard)
     return record(itertools.islice(run, steps + 1), frame, timestep, progress)
 

@@ -26,6 +26,7 @@ class CommitteeSpread:
         num_models: Members.
         what: What each number belongs to, ``"forces on atoms"``.
         unit: Of both, ``"eV/Å"``.
+        is_calibrated: Whether the spreads were multiplied already by a factor from other frames.
 
     Raises:
         ShapeError: If the two differ in shape.
@@ -40,6 +41,7 @@ class CommitteeSpread:
     num_models: int
     what: str = "forces on atoms"
     unit: str = "eV/Å"
+    is_calibrated: bool = False
 
     def __post_init__(self) -> None:
         freeze_arrays(self, ("spread", "error"))

@@ -195,6 +195,9 @@ class ReportData:
         radial: One sentence: how the radial functions were computed, and how exactly.
         missing: Section (``"history"``, ``"parity"``, ``"structures"``, ``"rdfs"``, ``"dynamics"``, ``"torsions"``,
             ``"committee"``, ``"checks"``) -> why it is not there.
+        findings: Sentences about what looked odd in the frames, those about leaks first.
+        tested_on: ``"test"``, or ``"validation"`` where there were no other frames: the best weights were chosen on
+            these, so their errors flatter the model.
 
     Example:
         >>> data = ReportData("Water", history=[{"step": 10, "forces_rmse": 50.0}])
@@ -219,3 +222,5 @@ class ReportData:
     backend: str = ""
     radial: str = ""
     missing: Mapping[str, str] = field(default_factory=dict)
+    findings: Sequence[str] = ()
+    tested_on: str = "test"

@@ -182,7 +182,7 @@ def draw_calibration(ax: Axes, committee: CommitteeSpread) -> None:
     dress(
         ax,
         "Spread against error",
-        f"spread of {committee.num_models} models ({committee.unit})",
+        f"{'calibrated ' if committee.is_calibrated else ''}spread of {committee.num_models} models ({committee.unit})",
         f"error ({committee.unit})",
     )
     legend(ax, loc="upper left")

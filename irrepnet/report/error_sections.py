@@ -160,7 +160,7 @@ def _breakdown(data: ReportData, parity: Parity) -> Iterator[Html]:
             ),
             numbers=range(1, 6),
         )
-    if bins is not None or frames:
+    if figures.has_breakdown(parity):
         caption = (
             "Error by size of the force: each point is a bin of atoms, its pale bar the range of their forces, the "
             "number the error as a share of the mean force; a sound model errs by a few per cent everywhere. "
@@ -173,7 +173,7 @@ def _breakdown(data: ReportData, parity: Parity) -> Iterator[Html]:
 
 def _drawn(data: ReportData) -> Figure:
     figure = figures.breakdown_figure(data)
-    assert figure is not None  # there are bins or frames
+    assert figure is not None  # there is something to draw
     return figure
 
 
@@ -266,15 +266,22 @@ def committee_section(data: ReportData) -> Iterator[Html]:
     if not len(result.bin_size):
         yield paragraph("No entry has both a spread and an error, so there is nothing to compare.")
         return
+    if committee.is_calibrated:
+        worth = (
+            "Their spreads are multiplied already by the factor of the committee, which was fitted on other frames: "
+            f"take them as they are. Rms error over rms spread here: {number(result.factor)} (1: honest)"
+        )
+    else:
+        worth = f"Multiply their spread by {number(result.factor)} to have the size of the error"
     yield paragraph(
-        f"{committee.num_models} models, {result.bin_size.sum()} {committee.what}. Multiply their spread by "
-        f"{result.factor:.2f} to have the size of the error; rank correlation {number(result.rank_correlation)} "
-        "(1: the larger the spread, the larger the error; 0: the spread tells nothing)."
+        f"{committee.num_models} models, {result.bin_size.sum()} {committee.what}. {worth}; rank correlation "
+        f"{number(result.rank_correlation)} (1: the larger the spread, the larger the error; 0: the spread tells "
+        "nothing)."
     )
     caption = (
         "Each point is a bin with equally many entries, pale dots are single ones; both axes are logarithmic. On the "
         "grey line the spread is the error; above it the models agree more than they are right. The dashed line is the "
-        "spread times the factor above."
+        "spread times the number above."
     )
     yield picture(partial(figures.committee_figure, data), "Error against the spread of a committee", caption)
     yield table(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from irrepnet.report.breakdown import force_bins, frame_errors, group_rows
-from irrepnet.report.data import ReportData
+from irrepnet.report.data import Parity, ReportData
 from irrepnet.report.error_panels import (
     draw_calibration,
     draw_energy_error_by_size,
@@ -49,6 +49,7 @@ __all__ = [
     "committee_figure",
     "dynamics_figure",
     "force_error_figure",
+    "has_breakdown",
     "learning_figure",
     "overview_figure",
     "panels_figure",
@@ -154,7 +155,22 @@ def breakdown_figure(data: ReportData) -> Figure | None:
         'length of the reference force (eV/Å)'
     """
     assert data.parity is not None
-    bins, frames = force_bins(data.parity), frame_errors(data.parity)
+    draws = _breakdown_panels(data.parity)
+    return panels_figure(draws, columns=2) if draws else None
+
+
+def has_breakdown(parity: Parity) -> bool:
+    """Tell whether :func:`breakdown_figure` has anything to draw.
+
+    Example:
+        >>> has_breakdown(Parity([np.nan], [-1.1], np.full((3, 3), np.nan), np.eye(3), [8, 1, 1]))
+        False
+    """
+    return bool(_breakdown_panels(parity))
+
+
+def _breakdown_panels(parity: Parity) -> list[Callable[[Axes], None]]:
+    bins, frames = force_bins(parity), frame_errors(parity)
     draws: list[Callable[[Axes], None]] = []
     if bins is not None:
         draws.append(partial(draw_error_by_force, bins=bins))
@@ -162,10 +178,10 @@ def breakdown_figure(data: ReportData) -> Figure | None:
         draws.append(partial(draw_energy_error_histogram, frames=frames))
     if len({frame.num_atoms for frame in frames if np.isfinite(frame.energy_error)}) > 1:
         draws.append(partial(draw_energy_error_by_size, frames=frames))
-    kind, rows = group_rows(data.parity)
+    kind, rows = group_rows(parity)
     if rows and any(np.isfinite(row.force_rmse) for row in rows):
         draws.append(partial(draw_errors_by_group, kind=kind, rows=rows))
-    return panels_figure(draws, columns=2) if draws else None
+    return draws
 
 
 def structures_figure(data: ReportData) -> Figure:

@@ -33,14 +33,14 @@ from irrepnet.report.page import (
 from irrepnet.report.panels import three_digits
 from irrepnet.report.pieces import NOTHING, absent, number, picture, verdict
 from irrepnet.report.structure_errors import last_part
-from irrepnet.report.structure_view import render_structure_view
+from irrepnet.report.structure_view import is_structure_view, render_structure_view
 from irrepnet.report.targets import target_row
 
-__all__ = ["render_report", "write_report"]
+__all__ = ["render_report", "view_obstacle", "write_report"]
 
 _SECTIONS = {
     "glance": "At a glance",
-    "errors": "Errors on the test frames",
+    "errors": "Errors on the {tested_on} frames",
     "worst": "Worst frames",
     "learning": "Learning curves",
     "rdfs": "Radial distribution functions",
@@ -51,6 +51,8 @@ _SECTIONS = {
     "configuration": "Configuration",
     "software": "Software",
 }
+
+_MOST_FINDINGS = 10
 
 
 def write_report(path: str | os.PathLike[str], data: ReportData) -> list[Path]:
@@ -79,20 +81,39 @@ def write_report(path: str | os.PathLike[str], data: ReportData) -> list[Path]:
     """
     page = Path(path)
     beside = page.with_name(f"{page.stem}_3d.html")
-    view, missing = None, dict(data.missing)
-    if data.structures:
-        try:
-            drawn = render_structure_view(f"{data.title}: worst frames", data.structures)
-        except ImportError as error:
-            missing["view"] = str(error)
-        else:
-            write_atomic(beside, drawn.encode())
-            view = beside.name
-    write_atomic(page, render_report(replace(data, missing=missing), view=view).encode())
-    if view is None:
-        beside.unlink(missing_ok=True)  # of an earlier report: it shows other structures
-        return [page]
-    return [page, beside]
+    obstacle = view_obstacle(page, data)
+    if data.structures and obstacle is None:
+        write_atomic(beside, render_structure_view(f"{data.title}: worst frames", data.structures).encode())
+        write_atomic(page, render_report(data, view=beside.name).encode())
+        return [page, beside]
+    missing = dict(data.missing) | ({"view": obstacle} if obstacle else {})
+    write_atomic(page, render_report(replace(data, missing=missing)).encode())
+    if not data.structures and is_structure_view(beside):
+        beside.unlink()  # of an earlier report: it shows other structures
+    return [page]
+
+
+def view_obstacle(path: str | os.PathLike[str], data: ReportData) -> str | None:
+    """Return why the view in three dimensions cannot be written beside a page; None where it can, or none is asked for.
+
+    Args:
+        path: The page.
+        data: What it is to show.
+
+    Example:
+        >>> view_obstacle("report.html", ReportData("Water")) is None
+        True
+    """
+    if not data.structures:
+        return None
+    beside = Path(path).with_name(f"{Path(path).stem}_3d.html")
+    if beside.exists() and not is_structure_view(beside):
+        return f"{beside.name} is another file, and stays as it is; write the page under another name"
+    try:
+        render_structure_view("", data.structures)
+    except ImportError as error:
+        return str(error)
+    return None
 
 
 def render_report(data: ReportData, *, view: str | None = None) -> str:
@@ -107,6 +128,7 @@ def render_report(data: ReportData, *, view: str | None = None) -> str:
         >>> "<title>O &amp; H</title>" in page, "http://" in page
         (True, False)
     """
+    titles = {anchor: title.format(tested_on=data.tested_on) for anchor, title in _SECTIONS.items()}
     contents = {
         "glance": _glance(data),
         "errors": errors_section(data),
@@ -124,8 +146,8 @@ def render_report(data: ReportData, *, view: str | None = None) -> str:
         data.title,
         heading(data.title),
         paragraph(data.summary),
-        navigation(_SECTIONS),
-        *(section(anchor, title, *contents[anchor]) for anchor, title in _SECTIONS.items()),
+        navigation(titles),
+        *(section(anchor, title, *contents[anchor]) for anchor, title in titles.items()),
     )
 
 
@@ -144,6 +166,10 @@ def _glance(data: ReportData) -> Iterator[Html]:
         yield verdict("Dynamics", False, f"STOPPED by the guard {_reached(dynamics)}: {dynamics.stopped}")
     else:
         yield verdict("Dynamics", True, f"completed, {_reached(dynamics)}")
+    for finding in data.findings[:_MOST_FINDINGS]:
+        yield paragraph(f"Frames: {finding}")
+    if len(data.findings) > _MOST_FINDINGS:
+        yield paragraph(f"Frames: and {len(data.findings) - _MOST_FINDINGS} more findings, in findings.json", soft=True)
     yield tiles(_key_numbers(data))
 
 
@@ -302,11 +328,15 @@ def _checks(data: ReportData) -> Iterator[Html]:
         "A check passes when what was found is at most what is allowed; where the unit says so, at least.",
         ["check", "found", "allowed", "unit", "result"],
         (
-            [row.name, f"{row.value:.2g}", f"{row.tolerance:.2g}", row.unit, _result(row.passed)]
+            [row.name, _measured(row.value), _measured(row.tolerance), row.unit, _result(row.passed)]
             for row in sorted(data.checks, key=lambda row: row.passed)  # what failed comes first
         ),
         numbers=(1, 2),
     )
+
+
+def _measured(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.2g}"
 
 
 def _configuration(data: ReportData) -> Iterator[Html]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ NOTHING = "–"
 
 
 def picture(make: Callable[[], Figure], alt: str, caption: str) -> Html:
-    """Draw a figure; where matplotlib is not installed, say so: the page is worth having without pictures.
+    """Draw a figure; where it cannot be, or matplotlib is not installed, say so: the page is worth having without.
 
     Args:
         make: Draws it.
@@ -28,9 +29,19 @@ def picture(make: Callable[[], Figure], alt: str, caption: str) -> Html:
         caption: How to read it.
     """
     try:
-        return figure(png_bytes(make()), alt, caption)
+        with _plain_text():
+            return figure(png_bytes(make()), alt, caption)
     except ImportError as error:
         return paragraph(f"{alt}: {error}")
+    except Exception as error:  # a picture must not lose the results of a run that has ended: the page says what failed
+        return paragraph(f"{alt}: could not be drawn ({type(error).__name__}: {error}).")
+
+
+def _plain_text() -> AbstractContextManager[object]:
+    """Take ``$`` in names of groups, targets and units as it is, not as the beginning of a formula."""
+    import matplotlib
+
+    return matplotlib.rc_context({"text.parse_math": False})
 
 
 def absent(data: ReportData, part: str, what: str) -> Html:

@@ -17,6 +17,7 @@ from irrepnet.errors import ConfigError, DataError
 from irrepnet.models.checkpoint import write_atomic
 from irrepnet.report.committee import CommitteeSpread
 from irrepnet.report.data import CheckRow, Dynamics, Parity, RadialDistribution, ReportData
+from irrepnet.report.older_run import PARTS, is_older, read_metrics
 from irrepnet.report.structure_errors import StructureErrors
 from irrepnet.report.targets import TargetParity
 from irrepnet.report.torsions import TorsionScan
@@ -27,11 +28,11 @@ from irrepnet.train.tasks import FORCE_FIELD_UNITS
 
 __all__ = ["PARTS", "parity_of", "read_run", "save_parts", "targets_of"]
 
-PARTS = "report.json"  # what a report shows beyond log.jsonl, evaluation.npz and md.npz
 _FORMAT = 1
 _LISTS = {"structures": StructureErrors, "rdfs": RadialDistribution, "torsions": TorsionScan}
 _PLAIN = ("title", "summary", "edges_per_step", "config", "versions", "backend", "radial", "missing")
 _NOT_YET = f"there is no {PARTS} in the folder: the run has not come to its end"
+_OLDER = f"there is no {PARTS} in the folder: an older version made this run, or its end was interrupted"
 _AGAIN = "go on with irrepnet train --resume, which makes it again"
 
 
@@ -55,6 +56,7 @@ def save_parts(folder: str | os.PathLike[str], data: ReportData) -> None:
         'radial: exact'
     """
     record: dict[str, Any] = {"format": _FORMAT, **{name: getattr(data, name) for name in _PLAIN}}
+    record["tested_on"] = data.tested_on
     record["checks"] = [check._asdict() for check in data.checks]
     record["committee"] = None if data.committee is None else _fields(data.committee)
     record |= {name: [_fields(part) for part in getattr(data, name)] for name in _LISTS}
@@ -96,7 +98,13 @@ def read_run(folder: str | os.PathLike[str]) -> ReportData:
         missing.setdefault("parity", f"there is no {run.evaluation.name} in {run.path}")
     dynamics = _read_dynamics(run.md) if run.md.is_file() and "dynamics" not in missing else None
     return dataclasses.replace(
-        parts, history=history, parity=parity, targets=targets, dynamics=dynamics, missing=missing
+        parts,
+        history=history,
+        parity=parity,
+        targets=targets,
+        dynamics=dynamics,
+        missing=missing,
+        findings=run.read_findings(),
     )
 
 
@@ -164,10 +172,7 @@ def _is_force_field(evaluation: Evaluation) -> bool:
 def _read_parts(run: RunFolder) -> ReportData:
     path = run.path / PARTS
     if not path.is_file():
-        config = yaml.safe_load(run.config.read_text(encoding="utf-8")) or {}
-        sections = ("structures", "rdfs", "dynamics", "torsions", "committee", "checks", "parity")
-        title = (config.get("report") or {}).get("title", run.path.name)
-        return ReportData(title, config=config, missing=dict.fromkeys(sections, _NOT_YET))
+        return _without_parts(run)
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         if record["format"] > _FORMAT:
@@ -176,6 +181,7 @@ def _read_parts(run: RunFolder) -> ReportData:
             )
         parts: dict[str, Any] = {name: record[name] for name in _PLAIN}
         parts |= {name: [kind(**fields) for fields in record[name]] for name, kind in _LISTS.items()}
+        parts["tested_on"] = record.get("tested_on", "test")  # report.json of older versions does not say
         parts["checks"] = [CheckRow(**check) for check in record["checks"]]
         parts["committee"] = None if record["committee"] is None else CommitteeSpread(**record["committee"])
         return ReportData(**parts)
@@ -185,6 +191,33 @@ def _read_parts(run: RunFolder) -> ReportData:
         raise DataError(
             f"{path}: needed the parts of a report; found a damaged or other file ({error}); {_AGAIN}"
         ) from None
+
+
+def _without_parts(run: RunFolder) -> ReportData:
+    """Return what the other files tell of a run in training, or of one by an older version."""
+    config = _read_config(run.config)
+    title = str((config.get("report") or {}).get("title", run.path.name))
+    sections = {"structures", "rdfs", "dynamics", "torsions", "committee", "checks"}
+    if not is_older(run):
+        return ReportData(title, config=config, missing=dict.fromkeys(sorted(sections | {"parity"}), _NOT_YET))
+    summary, checks = read_metrics(run)
+    sections -= ({"checks"} if checks else set()) | ({"dynamics"} if run.md.is_file() else set())
+    missing = dict.fromkeys(sorted(sections), _OLDER)
+    if not run.evaluation.is_file():
+        missing["parity"] = f"there is no {run.evaluation.name} in the folder; the summary has the errors"
+    return ReportData(title, summary, checks=checks, config=config, missing=missing)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path}: needed the configuration of a run; found it unreadable ({first})") from None
+    config = {} if config is None else config
+    if not isinstance(config, dict) or not isinstance(config.get("report") or {}, dict):
+        raise DataError(f"{path}: needed the sections of a configuration; found other text; it was altered")
+    return config
 
 
 def _read_dynamics(path: Path) -> Dynamics:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,11 @@ from irrepnet.report.page import document, heading, paragraph, script, view_box
 from irrepnet.report.panels import BLUE, FAINT, INK
 from irrepnet.report.structure_errors import StructureErrors
 
-__all__ = ["render_structure_view", "view_data"]
+__all__ = ["is_structure_view", "render_structure_view", "view_data"]
 
 Array = NDArray[np.float64]
 _ELEMENT = "structure"
+_MARK = b"structure-data"  # is in every page that is written here
 _LONGEST_ARROW = 1.6  # Å
 _PIXELS = 160.0  # by which a radius over the extent of a structure is drawn
 # YlOrRd of colorbrewer2.org, the colours of the still picture: plotly's own of that name run the other way round.
@@ -75,6 +77,16 @@ def render_structure_view(title: str, structures: Sequence[StructureErrors]) -> 
         drawing,
         scripts=(get_plotlyjs(), _SHOW),
     )
+
+
+def is_structure_view(path: Path) -> bool:
+    """Tell whether a file is a page by :func:`render_structure_view`, which another one may take the place of.
+
+    Example:
+        >>> is_structure_view(Path("missing_3d.html"))
+        False
+    """
+    return path.is_file() and _MARK in path.read_bytes()
 
 
 def view_data(structures: Sequence[StructureErrors]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def load_evaluation(path: str | Path) -> Evaluation:
     Example:
         >>> load_evaluation("missing.npz")
         Traceback (most recent call last):
-        irrepnet.errors.DataError: missing.npz: needed the evaluation of a run; found nothing there; make it again ...
+        irrepnet.errors.DataError: missing.npz: needed the evaluation of a run; found nothing there; go on with ...
     """
     if not Path(path).is_file():
         raise DataError(f"{path}: needed the evaluation of a run; found nothing there; {_AGAIN}")

@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -138,6 +139,35 @@ def test_wrong_arguments_are_one_line_and_exit_code_2(capsys, arguments, words):
     assert check(*arguments) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
+
+
+def test_labels_that_some_frames_lack_are_listed_and_refused(tmp_path, capsys):
+    frames = models.open_frames(6)
+    for place, label in ((1, "forces"), (4, "forces"), (5, "energy")):
+        frames[place] = replace(frames[place], **{label: None})
+    frames.append(type(frames[0])(species=[1], pos=[[0, 0, 0]], energy=-13.6))  # an isolated atom needs no forces
+    assert check(models.written(frames, tmp_path / "a.h5")) == 2
+    out, err = capsys.readouterr()
+    assert "2 of 7 frames lack forces (" in err and "frame 4): leave them out, or train with" in err
+    assert "1 of 7 frames lack energy (" in err and "training.loss.energy: 0" in err
+    assert "2 of 7 frames lack forces (" in out  # with the other findings
+    assert check(models.written([replace(frame, forces=None) for frame in frames[:4]], tmp_path / "b.h5")) == 0
+
+
+def test_frames_without_labels_are_a_finding(tmp_path, capsys):
+    frames = [replace(frame, energy=None, forces=None) for frame in models.open_frames(3)]
+    assert check(models.written(frames, tmp_path / "a.h5"), "--strict") == 1
+    assert "none of 3 frames has an energy, forces or a property" in capsys.readouterr().out
+
+
+def test_the_page_does_not_replace_the_data(tmp_path, capsys):
+    data = toy.write_frames(tmp_path / "a.npz", 4)
+    other = toy.write_frames(tmp_path / "b.npz", 4)
+    before = Path(data).read_bytes()
+    for page in (data, other):
+        assert check(data, "--against", other, "--html", page) == 2
+        assert "--html needs a file to write; found the file that is read" in capsys.readouterr().err
+    assert Path(data).read_bytes() == before
 
 
 def test_an_empty_file_is_refused(tmp_path, capsys):

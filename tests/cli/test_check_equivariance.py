@@ -1,11 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from cli import models
 from train import toy
 
 from irrepnet.cli import main
 from irrepnet.cli.checks import check_model, example_frame
 from irrepnet.data import Frame
+from irrepnet.deploy import Predictor
 from irrepnet.models import ForceField, ForceFieldConfig, Prediction, save_model
 
 
@@ -87,7 +89,7 @@ def test_the_command_prints_a_table_and_exits_0(tmp_path, capsys):
     save_model(small_model(("Ar",)), tmp_path / "a.model")
     assert main(["check-equivariance", str(tmp_path / "a.model"), "--trials", "2"]) == 0
     out = capsys.readouterr().out
-    assert "27 atoms, 2 trials" in out
+    assert "27 atoms, each moved by about 0.05 Å; 2 trials" in out
     assert "all 13 checks passed" in out
 
 
@@ -142,3 +144,23 @@ def test_data_that_cannot_be_checked_are_one_line_and_exit_2(tmp_path, capsys, m
     assert main(["check-equivariance", "a.model", *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
+
+
+def test_a_perfect_crystal_passes():
+    """Its forces are zero by symmetry, which would prove nothing."""
+    cell = 3.567 * np.eye(3)
+    sites = [[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]]
+    scaled = np.array([site + shift for site in np.array(sites) for shift in (np.zeros(3), np.full(3, 0.25))])
+    diamond = Frame(species=[6] * 8, pos=scaled @ cell, cell=cell, pbc=True)
+    model = small_model(("C",))
+    assert abs(Predictor(model)(diamond.species, diamond.pos, diamond.cell, diamond.pbc).forces).max() < 1e-6
+    checks = check_model(model, diamond, trials=1)
+    assert [check.name for check in checks if not check.passed] == []
+
+
+def test_other_models_are_refused(tmp_path, capsys):
+    path = models.property_model(tmp_path / "a.model")
+    assert main(["check-equivariance", path]) == 2
+    assert "needs a force field; found a property model" in capsys.readouterr().err
+    assert main(["check-equivariance", str(tmp_path / "a.committee")]) == 2
+    assert "needs one model file; found a committee" in capsys.readouterr().err

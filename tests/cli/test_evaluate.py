@@ -1,10 +1,13 @@
 import json
 
+import numpy as np
 import pytest
 import torch
 from train import toy
 
 from irrepnet.cli import main
+from irrepnet.data import read_frames
+from irrepnet.deploy import Committee, predict_frames, save_committee
 from irrepnet.models import load_model, save_model
 from irrepnet.train import train
 from irrepnet.train.model_from_data import model_from_data, training_set
@@ -126,3 +129,28 @@ def test_predictions_that_are_not_finite_exit_3_and_write_nothing(model_file, tm
     assert evaluate(model_file, tmp_path / "frames.npz", "--json", str(tmp_path / "out.json")) == 3
     assert "frames.npz frame 0" in capsys.readouterr().err
     assert not (tmp_path / "out.json").exists()
+
+
+def test_a_committee_is_judged_by_its_mean(model_file, tmp_path, capsys):
+    torch.manual_seed(1)
+    other = load_model(model_file)
+    for weight in other.parameters():
+        weight.data += 0.01 * torch.randn_like(weight)
+    save_model(other, tmp_path / "other.model")
+    committee = Committee([model_file, tmp_path / "other.model"])
+    save_committee(committee, tmp_path / "both.committee")
+    data = tmp_path / "frames.npz"
+    assert evaluate(tmp_path / "both.committee", data, "--json", str(tmp_path / "out.json")) == 0
+    found = json.loads((tmp_path / "out.json").read_text())["metrics"]["forces_rmse"]
+    frames = read_frames(data)
+    said = [labels["forces"] for labels in predict_frames(committee, frames)]
+    errors = [forces - frame.forces for frame, forces in zip(frames, said, strict=True)]
+    assert found == pytest.approx(1000 * np.sqrt(np.mean(np.square(errors))), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["toy.model", "frames.npz"])
+def test_the_numbers_do_not_replace_what_is_read(model_file, tmp_path, capsys, name):
+    before = (tmp_path / name).read_bytes()
+    assert evaluate(model_file, tmp_path / "frames.npz", "--json", str(tmp_path / name)) == 2
+    assert "--json needs a file to write; found the file that is read" in capsys.readouterr().err
+    assert (tmp_path / name).read_bytes() == before

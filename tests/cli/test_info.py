@@ -39,7 +39,7 @@ def test_a_force_field_is_described_with_units(tmp_path, capsys):
         "layers           1: 4x0e+4x1o+4x2e",
         "                 2: 4x0e",
         "elements         H, O",
-        "energies         H   isolated atom -13.600000 eV, scale 1 eV",
+        "energies         H   shift -13.600000 eV, scale 1 eV",
         "trained          to step 120, validation loss 0.25",
         "validation       forces MAE 31.25, RMSE 44.5 meV/Å",
         "data             liquid water",
@@ -112,6 +112,9 @@ def test_a_committee_names_its_members_and_factors(tmp_path, capsys):
         assert f"{Path(file).name}  {hashlib.sha256(Path(file).read_bytes()).hexdigest()}" in out
     assert "forces: multiplied by 2.5, from 100 known entries" in out
     assert "kind             force_field" in out
+    (tmp_path / "a.committee").rename(tmp_path / "models.committee")  # as the folder of irrepnet committee has it
+    assert info(tmp_path, capsys)[:2] == (0, out.replace("a.committee", "models.committee"))
+    (tmp_path / "models.committee").rename(tmp_path / "a.committee")
     (tmp_path / "1.model").unlink()
     assert info(tmp_path / "a.committee", capsys)[0] == 2
 
@@ -143,3 +146,19 @@ def test_damaged_files_are_one_line_and_exit_code_2(tmp_path, capsys, damage):
     assert len(err.splitlines()) == 1
     assert info(tmp_path / "no.model", capsys)[0] == 2
     assert info(tmp_path, capsys)[0] == 2
+
+
+def test_a_run_without_a_finite_validation_loss(tmp_path, capsys):
+    run = train(toy.config(tmp_path), tmp_path / "run", quiet=True).run
+    rows = [json.loads(line) | {"valid_loss": None} for line in run.log.read_text().splitlines()]
+    run.log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert "best             no validation loss was finite" in info(run.path, capsys)[1]
+
+
+def test_the_folder_of_a_study_is_called_one(tmp_path, capsys):
+    for seed in range(2):
+        (tmp_path / "base" / f"seed-{seed}").mkdir(parents=True)
+        (tmp_path / "base" / f"seed-{seed}" / "config.yaml").touch()
+    code, _, err = info(tmp_path, capsys)
+    assert code == 2
+    assert "found the folder of a study with 2 runs, such as" in err and "study.csv" in err

@@ -63,6 +63,37 @@ def test_a_place_that_cannot_be_written_exits_2(run, tmp_path, capsys, out, word
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["best.model", "report.json", "config.yaml", "evaluation.npz"])
+def test_files_of_the_run_are_not_replaced(run, capsys, name):
+    before = (run / name).read_bytes()
+    assert main(["report", str(run), "--out", str(run / name)]) == 2
+    assert "--out needs a file to write; found the file that is read" in capsys.readouterr().err
+    assert (run / name).read_bytes() == before
+
+
+def test_the_report_of_an_older_version_is_not_replaced(run, tmp_path, capsys):
+    for name in ("config.yaml", "log.jsonl", "metrics.json", "md.npz", "report.html"):
+        (tmp_path / name).write_bytes((run / name).read_bytes())
+    before = (tmp_path / "report.html").read_bytes()
+    assert main(["report", str(tmp_path)]) == 2
+    assert "its own report.html, which shows more; write for example --out page.html" in capsys.readouterr().err
+    assert (tmp_path / "report.html").read_bytes() == before
+    assert main(["report", str(tmp_path), "--out", str(tmp_path / "page.html")]) == 0
+    assert "Checks: all" in (tmp_path / "page.html").read_text()
+
+
+def test_a_missing_view_is_told(run, tmp_path, capsys):
+    (tmp_path / "page_3d.html").write_text("my own")
+    assert main(["report", str(run), "--out", str(tmp_path / "page.html")]) == 0
+    assert "no view in three dimensions: page_3d.html is another file" in capsys.readouterr().out
+
+
+def test_validation_frames_are_not_called_test_frames(run):
+    assert json.loads((run / "metrics.json").read_text())["tested_on"] == "validation"
+    page = (run / "report.html").read_text()
+    assert "Errors on the validation frames" in page and "none to test: errors are those on the validation" in page
+
+
 def test_another_folder_exits_2(tmp_path, capsys):
     assert main(["report", str(tmp_path)]) == 2
     assert "needed the folder of a run" in capsys.readouterr().err

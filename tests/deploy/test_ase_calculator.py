@@ -6,6 +6,7 @@ import pytest
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
 from ase.calculators.fd import calculate_numerical_stress
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.filters import FrechetCellFilter
 from ase.optimize import BFGS
 from models.toys import FRAMES, SMALL, graph_of, toy_frame, toy_model
@@ -151,15 +152,24 @@ class TestCommittee:
         assert atoms.get_potential_energy() == pytest.approx(expected.energy.item(), abs=1e-9)
         assert atoms.get_forces() == pytest.approx(expected.forces.numpy(), abs=1e-12)
         assert atoms.get_stress(voigt=False) == pytest.approx(expected.stress[0].numpy(), abs=1e-12)
-        assert atoms.calc.results["energy_spread"] == pytest.approx(expected.energy_spread.item(), abs=1e-9)
-        assert atoms.calc.results["forces_spread"] == pytest.approx(expected.forces_spread.numpy(), abs=1e-12)
-        assert atoms.calc.get_property("stress_spread", atoms) == pytest.approx(expected.stress_spread.item())
+        assert atoms.calc.spread["energy"] == pytest.approx(expected.energy_spread.item(), abs=1e-9)
+        assert atoms.calc.spread["forces"] == pytest.approx(expected.forces_spread.numpy(), abs=1e-12)
+        assert atoms.calc.spread["stress"] == pytest.approx(expected.stress_spread.item())
         atoms.positions[0, 0] += 0.1
-        assert not np.allclose(atoms.calc.get_property("forces_spread", atoms), expected.forces_spread.numpy())
+        atoms.get_forces()
+        assert not np.allclose(atoms.calc.spread["forces"], expected.forces_spread.numpy())
 
     def test_one_model_has_no_spread(self):
         atoms = atoms_of(toy_frame())
         atoms.get_potential_energy()
-        assert "energy_spread" not in atoms.calc.results
-        with pytest.raises(PropertyNotImplementedError):
-            atoms.calc.get_property("energy_spread", atoms)
+        assert atoms.calc.spread == {}
+
+
+def test_results_of_a_committee_are_ones_that_ase_can_copy():
+    atoms = atoms_of(toy_frame())
+    atoms.calc = IrrepNetCalculator(Committee([toy_model(0), toy_model(1)]))
+    atoms.get_forces()
+    kept = SinglePointCalculator(atoms, **atoms.calc.results)
+    assert kept.results.keys() == {"energy", "free_energy", "forces", "stress"}
+    assert atoms.calc.export_properties()["energy"] == atoms.get_potential_energy()
+    assert atoms.calc.spread.keys() == {"energy", "forces", "stress"}

@@ -6,7 +6,7 @@ from models.target_toys import property_model, tensor_model
 from models.toys import SKEWED, graph_of, toy_frame, toy_model
 
 from irrepnet.data import Frame
-from irrepnet.deploy import Committee, calibrate, predict_frames
+from irrepnet.deploy import Committee, calibrate, calibration, predict_frames
 from irrepnet.errors import ConfigError, DataError
 
 MEMBERS = [toy_model(seed, energy_scale=0.1) for seed in range(6)]
@@ -29,7 +29,7 @@ def test_factors_are_those_of_the_errors():
     committee = Committee(MEMBERS)
     found = calibrate(committee, frames_with_errors(committee, factor=3.0), batch_size=4)
     assert found["energy"].factor == pytest.approx(3.0, rel=0.4)  # of 25 draws
-    assert found["forces"].factor == pytest.approx(3.0, rel=0.1)
+    assert found["forces"].factor == pytest.approx(3.0, rel=0.2)
     assert found["energy"].entries == 25
     assert found["forces"].entries == 125
     assert committee.calibration == found
@@ -38,13 +38,14 @@ def test_factors_are_those_of_the_errors():
 def test_it_is_the_formula():
     committee = Committee(MEMBERS)
     frames = list(frames_with_errors(committee, factor=2.0, num=4))
-    ratios = []
+    errors, spreads = [], []
     for frame in frames:
         said = committee(graph_of(frame))
-        ratios.append((said.energy.item() - frame.energy) / said.energy_spread.item())
+        errors.append(said.energy.item() - frame.energy)
+        spreads.append(said.energy_spread.item())
     found = calibrate(committee, frames, labels=["energy"])
     assert found.keys() == {"energy"}
-    assert found["energy"].factor == pytest.approx(np.sqrt(np.mean(np.square(ratios))), rel=1e-9)
+    assert found["energy"].factor == pytest.approx(np.linalg.norm(errors) / np.linalg.norm(spreads), rel=1e-9)
     calibrated = committee(graph_of(frames[0]))
     assert calibrated.energy_spread.item() == pytest.approx(found["energy"].factor * said_spread(frames[0]), rel=1e-9)
 
@@ -100,8 +101,9 @@ class TestErrors:
 
     def test_single_atoms_on_which_members_agree(self):
         committee = Committee(MEMBERS)
-        frame = Frame(species=[1], pos=[[0, 0, 0]], energy=-13.5, source="a.npz frame 3")
-        with pytest.raises(DataError, match=r"a\.npz frame 3: .* all say the same energy, with an error of 0\.1;"):
+        frame = Frame(species=[1], pos=[[0, 0, 0]], energy=-13.5)
+        message = r"a factor for energy needs members that differ; found that in all 1 known .* errors up to 0\.1;"
+        with pytest.raises(DataError, match=message):
             calibrate(committee, [frame])
         assert committee.calibration == {}
 
@@ -112,9 +114,17 @@ class TestErrors:
             calibrate(committee, [frame])
 
 
-def test_exact_agreement_is_left_out():
+def test_agreement_by_chance_does_not_rule_the_factor():
+    """Two draws differ by a Gaussian: the mean of e^2 / s^2 has no bound, the ratio of the means has."""
+    random = np.random.default_rng(0)
+    draws, errors = random.standard_normal((2, 4000)), 3.0 * random.standard_normal(4000)
+    spreads = draws.std(axis=0, ddof=1)
+    assert calibration._factor("energy", np.abs(errors), spreads).factor == pytest.approx(3.0, rel=0.06)
+
+
+def test_entries_on_which_all_agree_count_with_the_others():
     """A force that symmetry forbids is zero for all members and in the data."""
     committee = Committee(MEMBERS)
     frame = Frame(species=[1], pos=[[0, 0, 0]], forces=np.zeros((1, 3)))
     pair = Frame(species=[1, 8], pos=[[0, 0, 0], [1, 0, 0]], forces=np.ones((2, 3)))
-    assert calibrate(committee, [frame, pair])["forces"].entries == 2
+    assert calibrate(committee, [frame, pair])["forces"].entries == 3

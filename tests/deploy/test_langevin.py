@@ -160,9 +160,14 @@ class TestGuard:
         ({"thermostat": Thermostat(300.0, friction=0.0)}, r"time step of 0.5 fs, up to 400 1/ps; found 0"),
         ({"thermostat": Thermostat(300.0, friction=500.0)}, "up to 400 1/ps; found 500"),
         ({"thermostat": Thermostat(300.0, friction=float("nan"))}, "found nan"),
-        ({"thermostat": Thermostat(300.0, equilibrate=-1)}, "equilibrate >= 0 steps; found -1"),
+        (
+            {"thermostat": Thermostat(300.0, equilibrate=-1)},
+            "whole number of steps to equilibrate, 0 or more; found -1",
+        ),
+        ({"thermostat": Thermostat(300.0, equilibrate=1.5)}, "whole number of steps to equilibrate.* found 1.5"),
         ({"guard": Guard(max_spread=0.0)}, "max_spread > 0 eV/Å; found 100.0 and 0.0"),
-        ({"steps": -1}, "needs steps >= 0; found -1"),
+        ({"steps": -1}, "needs a whole number of steps, 0 or more; found -1"),
+        ({"steps": 2.5}, "needs a whole number of steps, 0 or more; found 2.5"),
     ],
 )
 def test_settings(change, message):

@@ -145,7 +145,7 @@ class TestErrors:
             ({"timestep": float("nan")}, "timestep > 0 fs"),
             ({"temperature": -1.0}, "temperature >= 0 K"),
             ({"guard": Guard(0.0)}, "max_force > 0 eV/Å.*; found 0.0 and inf"),
-            ({"steps": -1}, "needs steps >= 0; found -1"),
+            ({"steps": -1}, "needs a whole number of steps, 0 or more; found -1"),
         ],
     )
     def test_settings(self, change, message):

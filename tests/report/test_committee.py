@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 
 from irrepnet.errors import ShapeError
-from irrepnet.report import CommitteeSpread
+from irrepnet.report import CommitteeSpread, ReportData, render_report
 from irrepnet.report.committee import calibrate
 from irrepnet.report.error_panels import draw_calibration
 
@@ -56,3 +56,13 @@ def test_the_drawn_bins_and_lines_are_those_of_the_calibration():
     assert ends[:, 1] == pytest.approx(2 * ends[:, 0])
     assert ax.get_xscale() == ax.get_yscale() == "log"
     assert ax.get_xlabel() == "spread of 3 models (eV/Å)"
+
+
+def test_calibrated_spreads_are_not_to_be_multiplied_again():
+    spread = np.linspace(0.1, 1.0, 50)
+    raw = CommitteeSpread(spread, 1.5 * spread, num_models=4)
+    calibrated = CommitteeSpread(spread, 1.5 * spread, num_models=4, is_calibrated=True)
+    page = render_report(ReportData("a", committee=raw))
+    assert "Multiply their spread by 1.50" in page
+    page = render_report(ReportData("a", committee=calibrated))
+    assert "Multiply" not in page and "take them as they are. Rms error over rms spread here: 1.50" in page

@@ -4,10 +4,13 @@ from collections import Counter
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
-from irrepnet.report import CheckRow, ReportData, render_report, write_report
+from irrepnet.report import CheckRow, Parity, ReportData, render_report, write_report
+from irrepnet.report.html import view_obstacle
 from irrepnet.report.structure_view import render_structure_view
+from irrepnet.report.targets import TargetParity
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 LIMIT = 1_500_000  # bytes, so that a report can be mailed
@@ -154,7 +157,51 @@ def test_the_view_is_linked_where_it_was_written(tmp_path, water_report, no_pict
     assert [file.name for file in write_report(tmp_path / "r.html", water_report)] == ["r.html"]
     text = Page((tmp_path / "r.html").read_text()).text
     assert "the view in three dimensions needs plotly" in text and "irrepnet[report]" in text
-    assert not (tmp_path / "r_3d.html").exists()  # that of other structures would mislead
+    assert '<a href="r_3d.html">' not in (tmp_path / "r.html").read_text()  # it is of an earlier report,
+    assert (tmp_path / "r_3d.html").exists()  # and may be all that there is
+
+
+def test_a_page_that_is_not_ours_stays(tmp_path, water_report, no_pictures):
+    (tmp_path / "r_3d.html").write_text("my own")
+    for data in (water_report, replace(water_report, structures=[])):
+        assert [file.name for file in write_report(tmp_path / "r.html", data)] == ["r.html"]
+        assert (tmp_path / "r_3d.html").read_text() == "my own"
+    assert view_obstacle(tmp_path / "r.html", water_report).startswith("r_3d.html is another file, and stays")
+
+
+def test_a_view_of_structures_that_are_no_more_goes(tmp_path, water_report, no_pictures):
+    write_report(tmp_path / "r.html", water_report)
+    write_report(tmp_path / "r.html", replace(water_report, structures=[]))
+    assert not (tmp_path / "r_3d.html").exists()
+
+
+@pytest.mark.parametrize("name", ["a$b$", "$\\frac{$", "$x"])
+def test_dollars_in_names_are_letters(name):
+    gap = TargetParity(name, name, [5.0, 6.0], [5.1, 5.9])
+    html = render_report(ReportData(name, targets=[gap]))
+    assert "could not be drawn" not in html and html.count("data:image/png") == 1
+
+
+def test_a_picture_that_fails_does_not_lose_the_page(water_report, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr("irrepnet.report.pieces.png_bytes", fail)
+    text = Page(render_report(water_report)).text
+    assert "Learning curves: could not be drawn (RuntimeError: no font)." in text and "Checks: all 2 passed" in text
+
+
+def test_errors_on_validation_frames_are_called_so(water_report, no_pictures):
+    assert "Errors on the test frames" in Page(render_report(water_report)).text
+    text = Page(render_report(replace(water_report, tested_on="validation"))).text
+    assert "Errors on the validation frames" in text and "Errors on the test frames" not in text
+
+
+def test_labels_that_are_nowhere_known_and_checks_without_a_number(no_pictures):
+    unknown = Parity([np.nan], [-1.1], np.full((3, 3), np.nan), np.eye(3), [8, 1, 1], atom_counts=[3])
+    check = CheckRow("rotation", None, 1e-10, "of the rms", passed=False)
+    text = Page(render_report(ReportData("a", parity=unknown, checks=[check]))).text
+    assert "rotation – 1e-10 of the rms" in text and "could not be drawn" not in text
 
 
 def test_dynamics_with_a_thermostat_is_told_and_has_no_drift(water_report, no_pictures):

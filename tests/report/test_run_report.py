@@ -77,6 +77,56 @@ def test_dynamics_of_an_earlier_end_is_not_shown_where_it_was_switched_off(run, 
     assert read_run(run).dynamics is None
 
 
+@pytest.fixture
+def older(run):
+    """A run of a version that kept neither the evaluation nor the parts of the report."""
+    for name in (PARTS, "evaluation.npz"):
+        (run / name).unlink()
+    check = {"name": "rotation", "dtype": "float64", "error": 1e-12, "tolerance": 1e-10, "unit": "of the rms"}
+    metrics = {
+        "step": 2800,
+        "num_frames": 30,
+        "units": {"energy": "meV/atom", "forces": "meV/Å"},
+        "errors": {label: {"mae": 38.1, "rmse": 50.0} for label in ("energy", "forces on H")},
+        "checks": [{**check, "passed": True}],
+    }
+    (run / "metrics.json").write_text(json.dumps(metrics))
+    return run
+
+
+def test_a_run_of_an_older_version_shows_what_it_kept(older):
+    found = read_run(older)
+    assert "An older version of irrepnet made this run" in found.summary
+    assert "step 2800 on 30 held-back frames: energy MAE 38.1, RMSE 50 meV/atom; forces on H MAE 38.1" in found.summary
+    assert found.dynamics is not None and "dynamics" not in found.missing
+    assert [check.name for check in found.checks] == ["rotation, float64"]
+    assert "an older version made this run" in found.missing["rdfs"]
+    assert "not come to its end" not in str(found.missing)
+
+
+def test_damaged_metrics_of_an_older_version_are_named(older):
+    (older / "metrics.json").write_text("[]")
+    with pytest.raises(DataError, match=r"metrics\.json: needed the numbers of a run"):
+        read_run(older)
+
+
+@pytest.mark.parametrize("text", ["a: [1", "- 1", "report: 3"])
+def test_a_damaged_configuration_is_named(run, text):
+    (run / PARTS).unlink()
+    (run / "config.yaml").write_text(text)
+    with pytest.raises(DataError, match=r"config\.yaml: needed the (configuration|sections)"):
+        read_run(run)
+
+
+def test_which_frames_were_tested_comes_back(run, full_report):
+    save_parts(run, replace(full_report, tested_on="validation"))
+    assert read_run(run).tested_on == "validation"
+    record = json.loads((run / PARTS).read_text())
+    del record["tested_on"]
+    (run / PARTS).write_text(json.dumps(record))
+    assert read_run(run).tested_on == "test"
+
+
 def test_another_folder_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"needed the folder of a run; found no config.yaml in it"):
         read_run(tmp_path)
