@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from irrepnet.data.elements import SYMBOLS
 from irrepnet.data.frame import Frame
 from irrepnet.errors import DataError, did_you_mean
 
-__all__ = ["Array", "composition", "elements_of", "known_labels", "say_unseen", "spread"]
+__all__ = ["Array", "completed", "composition", "elements_of", "known_labels", "say_unseen", "spread"]
 
 Array = NDArray[np.float64]
 _ROUNDING = 1e-10  # of the values; what a least-squares fit leaves of a label that it explains exactly is below
@@ -107,6 +108,30 @@ def elements_of(frames: Iterable[Frame]) -> list[str]:
         ['H', 'O']
     """
     return [SYMBOLS[number] for number in sorted({int(number) for frame in frames for number in frame.species})]
+
+
+def completed(target: Any, found: Mapping[str, Any], say: Callable[[str], None]) -> dict[str, Any]:
+    """Return a target as plain values, with what was found for those that are None.
+
+    Args:
+        target: A validated target.
+        found: What the frames tell; a ``scale`` of None where they do not vary, which becomes 1.
+        say: What is called with a note then.
+
+    Example:
+        >>> from irrepnet.models.targets import IntensiveTarget
+        >>> gap = completed(IntensiveTarget(name="gap", readout="intensive"), {"shift": 7.0, "scale": None}, print)
+        note: target 'gap' does not vary in the training frames; its scale is 1
+        >>> gap["shift"], gap["scale"]
+        (7.0, 1.0)
+    """
+    values: dict[str, Any] = target.model_dump(mode="json")
+    found = dict(found)
+    if target.scale is None and found["scale"] is None:
+        unit = f"1 {target.unit}".rstrip()
+        say(f"note: target {target.name!r} does not vary in the training frames; its scale is {unit}")
+        found["scale"] = 1.0
+    return values | {key: value for key, value in found.items() if values[key] is None}
 
 
 def say_unseen(name: str, key: str, seen: Iterable[bool], symbols: Sequence[str], say: Callable[[str], None]) -> None:

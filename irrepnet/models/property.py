@@ -10,7 +10,7 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from irrepnet.data.elements import atomic_number
 from irrepnet.data.frame import Frame
-from irrepnet.models.labels import Array, composition, elements_of, known_labels, say_unseen, spread
+from irrepnet.models.labels import Array, completed, composition, elements_of, known_labels, say_unseen, spread
 from irrepnet.models.property_readouts import DipoleReadout, ExtensiveReadout, IntensiveReadout, SecondMomentReadout
 from irrepnet.models.target_model import Readout, TargetModel
 from irrepnet.models.targets import MOST_TARGETS, PropertyTarget, require_elements, require_names
@@ -143,13 +143,7 @@ def property_statistics(
     complete = []
     for given in targets:
         target = adapter.validate_python(given)
-        found = _fitted(target, frames, symbols, say)
-        if target.scale is None and found["scale"] is None:
-            unit = f"1 {target.unit}".rstrip()
-            say(f"note: target {target.name!r} does not vary in the training frames; its scale is {unit}")
-            found["scale"] = 1.0
-        values = target.model_dump(mode="json")
-        complete.append(values | {key: value for key, value in found.items() if values[key] is None})
+        complete.append(completed(target, _fitted(target, frames, symbols, say), say))
     return complete
 
 

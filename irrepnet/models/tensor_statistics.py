@@ -11,7 +11,7 @@ import torch
 from irrepnet.data.elements import atomic_number
 from irrepnet.data.frame import Frame
 from irrepnet.errors import DataError
-from irrepnet.models.labels import Array, composition, elements_of, known_labels, say_unseen, spread
+from irrepnet.models.labels import Array, completed, composition, elements_of, known_labels, say_unseen, spread
 from irrepnet.models.targets import require_elements
 from irrepnet.models.tensor import TensorTarget
 from irrepnet.nn.channels import Channels, Scalars
@@ -63,13 +63,7 @@ def tensor_statistics(
     complete = []
     for given in targets:
         target = TensorTarget.model_validate(given)
-        found = _fitted(target, frames, symbols, say)
-        if target.scale is None and found["scale"] is None:
-            unit = f"1 {target.unit}".rstrip()
-            say(f"note: target {target.name!r} does not vary in the training frames; its scale is {unit}")
-            found["scale"] = 1.0
-        values = target.model_dump(mode="json")
-        complete.append(values | {key: value for key, value in found.items() if values[key] is None})
+        complete.append(completed(target, _fitted(target, frames, symbols, say), say))
     return complete
 
 
