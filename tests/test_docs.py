@@ -16,7 +16,6 @@ import yaml
 import irrepnet
 from irrepnet.cli.main import build_parser, main
 from irrepnet.data import Units, read_frames, write_frames
-from irrepnet.models.targets import DipoleTarget, SecondMomentTarget
 from irrepnet.train import describe_config
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -24,7 +23,6 @@ PAGES = sorted(path for folder in (".", "how-to", "api", "reference") for path i
 BLOCK = re.compile(r"(<!-- run -->\n)?```(\w+)\n(.*?)```", re.DOTALL)
 SECTIONS = "model|data|training|md|report"
 KEYS = set(re.findall(rf"^  ((?:{SECTIONS})\.[\w.\[\]]+) =", describe_config(), re.MULTILINE))
-KEYS |= {f"model.targets[].{key}" for target in (DipoleTarget, SecondMomentTarget) for key in target.model_fields}
 
 SMALL_RUN = ["training.steps=2", "training.minutes=null", "training.validate_every_steps=2", "md.steps=2"]
 SMALL_MODEL = ["model.irreps_hidden=4x0e+4x1o", "model.num_layers=1", "model.lmax=1"]

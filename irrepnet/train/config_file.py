@@ -212,10 +212,33 @@ def _keys(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str
         inner = _sections_of(field.annotation)
         if inner:
             is_list = "tuple" in str(field.annotation)
-            yield from _keys(inner[0], f"{key}[]." if is_list else f"{key}.")
+            yield from _keys_of_any(inner, f"{key}[]." if is_list else f"{key}.")
             continue
         default = "(needed)" if field.is_required() else _yaml_scalar(field.get_default(call_default_factory=True))
         yield key, default, _type_name(field.annotation), field.description or ""
+
+
+def _keys_of_any(sections: Sequence[type[BaseModel]], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    """Yield the keys of sections of which one is chosen; one that not all have alike says whose it is."""
+    found: dict[str, dict[tuple[str, str, str], list[str]]] = {}
+    for section in sections:
+        choice = next((_type_name(f.annotation) for f in section.model_fields.values() if _is_choice(f)), "")
+        for key, *rest in _keys(section, prefix):
+            default, type_name, text = rest
+            found.setdefault(key, {}).setdefault((default, type_name, text), []).append(choice)
+    for key, variants in found.items():
+        if all(choices == [type_name] for (_, type_name, _), choices in variants.items()):  # what chooses
+            words = "; ".join(f"{type_name}: {text}" for _, type_name, text in variants)
+            default = next(iter(variants))[0]
+            yield key, default, "|".join(type_name for _, type_name, _ in variants), words
+            continue
+        for (default, type_name, text), choices in variants.items():
+            whose = "" if len(choices) == len(sections) else f" ({', '.join(choices)})"
+            yield key, default, type_name, text + whose
+
+
+def _is_choice(field: Any) -> bool:
+    return typing.get_origin(field.annotation) is typing.Literal and field.is_required()
 
 
 def _sections_of(annotation: Any) -> list[type[BaseModel]]:

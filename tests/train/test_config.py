@@ -289,3 +289,14 @@ def test_a_friction_that_langevin_cannot_integrate_is_refused_before_the_trainin
     with pytest.raises(ConfigError, match=r"friction times timestep needs to be at most 200 .* found 250; lower one"):
         validate_section(MDConfig, section, source="a.yaml")
     assert validate_section(MDConfig, {**section, "ensemble": "nve"}, source="a.yaml").friction == 500.0
+
+
+def test_help_says_every_key_of_every_readout_once():
+    listing = [line for line in describe_config().splitlines() if "model.targets[]." in line]
+    property_model = listing[: next(i for i, line in enumerate(listing) if ".formula" in line) - 4]
+    keys = [line.split("[].")[1].split(" ")[0] for line in property_model]
+    assert keys == ["name", "unit", "weight", "scale", "readout", "shift", "shift", "norm", "total_charge", "charges"]
+    text = "\n".join(property_model)
+    assert "[extensive|intensive|dipole|second_moment]" in text
+    assert "not the vector (dipole) [bool]" in text
+    assert "the mean of the frames (intensive)" in text
