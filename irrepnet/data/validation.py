@@ -87,7 +87,7 @@ def check_frames(
         raise DataError("needed at least one frame; found none")
     _check_require(frames, require)
     for frame in frames:
-        _check_labels(frame, require)
+        _check_labels(frame, require, frames)
         _check_finite(frame)
         _check_species(frame, known_species)
         if frame.cell is not None:
@@ -193,17 +193,26 @@ def _check_require(frames: Sequence[Frame], require: Collection[str]) -> None:
             )
 
 
-def _check_labels(frame: Frame, require: Collection[str]) -> None:
+def _check_labels(frame: Frame, require: Collection[str], frames: Sequence[Frame]) -> None:
     for name in require:
-        if name in _LABELS:
-            known, key = getattr(frame, name) is not None, f"keys.{name}"
-        else:
-            known = name in frame.properties or not np.isnan(frame.atom_properties.get(name, np.nan)).all()
-            key = "keys.properties"
-        if not known:
-            listing = ", ".join(frame.available) or "no other names"
-            near = did_you_mean(name, frame.available)
-            raise DataError(f"{frame.source}: needed {name}; found {listing}; set {key} to its name in the file.{near}")
+        if _has(frame, name):
+            continue
+        near = did_you_mean(name, frame.available)
+        without = sum(not _has(other, name) for other in frames)
+        if without < len(frames) and not near:  # so the name is right
+            raise DataError(
+                f"{frame.source}: needed {name}; {without} of {len(frames)} frames have none, this is the first; leave "
+                "them out, or do not ask for the label (in a training by its weight in the loss: 0)"
+            )
+        key = f"keys.{name}" if name in _LABELS else "keys.properties"
+        listing = ", ".join(frame.available) or "no other names"
+        raise DataError(f"{frame.source}: needed {name}; found {listing}; set {key} to its name in the file.{near}")
+
+
+def _has(frame: Frame, name: str) -> bool:
+    if name in _LABELS:
+        return getattr(frame, name) is not None
+    return name in frame.properties or not np.isnan(frame.atom_properties.get(name, np.nan)).all()
 
 
 def _check_finite(frame: Frame) -> None:

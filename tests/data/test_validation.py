@@ -34,7 +34,7 @@ def test_good_frames_have_no_findings():
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
-        ({"energy": None}, r"w.npz frame 1: needed energy; found no other names; set keys.energy"),
+        ({"energy": None}, r"w.npz frame 1: needed energy; 1 of 3 frames have none, this is the first; leave them out"),
         ({"forces": None, "available": ("pos", "force")}, r"needed forces; found pos, force; .*Did you mean 'force'\?"),
         ({"energy": np.nan}, r"w.npz frame 1: energy needs finite numbers; found nan"),
         ({"pos": POS + poisoned(np.nan)}, r"w.npz frame 1: pos needs finite numbers; found .*nan.* at atom 2"),
@@ -109,6 +109,8 @@ def test_properties_may_be_required():
     with pytest.raises(
         DataError, match=r"frame 1: needed dipole; found mu; set keys.properties to its name in the file"
     ):
+        validate_frames([water(1, available=("mu",))], require=["dipole"])
+    with pytest.raises(DataError, match=r"frame 1: needed dipole; 1 of 2 frames have none, this is the first"):
         validate_frames([full, water(1, available=("mu",))], require=["dipole"])
     with pytest.raises(DataError, match="frame 1: needed q; found"):
         validate_frames([full, water(1, atom_properties={"q": [np.nan] * 3})], require=["q"])
@@ -168,3 +170,10 @@ def test_of_two_atoms_the_far_one_is_named():
     far = water(1, species=[1, 1], pos=[[0, 0, 0], [0, 0, 1e6]], forces=np.zeros((2, 3)))
     with pytest.raises(DataError, match=r"found atom 1 at \[0.0, 0.0, 1000000.0\]"):
         check_frames([far])
+
+
+def test_a_label_that_only_some_frames_have_is_no_wrong_name():
+    frames = [water(source=f"a.xyz frame {i}", forces=None if i in (2, 4) else np.zeros((3, 3))) for i in range(6)]
+    words = r"a.xyz frame 2: needed forces; 2 of 6 frames have none, this is the first; leave them out, or do not ask"
+    with pytest.raises(DataError, match=words):
+        check_frames(frames, require=["forces"])
