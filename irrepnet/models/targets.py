@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 PerSpecies = dict[str, FiniteFloat]
+RESERVED = ("energy", "forces", "stress")  # labels of force fields: files of predictions could not tell them apart
 MOST_TARGETS = 256  # far above any model; a crafted file shall not cost minutes
 
 
@@ -111,10 +112,10 @@ PropertyTarget = Annotated[
 
 
 def require_names(targets: Iterable[Target]) -> None:
-    """Raise unless there are targets and each has a name of its own.
+    """Raise unless there are targets and each has a name of its own, which is none of a force field's labels.
 
     Raises:
-        ConfigError: If there are none; naming the one that is there twice.
+        ConfigError: If there are none; naming the one that is there twice or belongs to force fields.
 
     Example:
         >>> require_names([Target(name="mu"), Target(name="mu")])
@@ -127,6 +128,12 @@ def require_names(targets: Iterable[Target]) -> None:
     (name, count), *_ = Counter(names).most_common(1)
     if count > 1:
         raise ConfigError(f"targets needs each name once; found {name!r} twice; rename one")
+    taken = [name for name in names if name in RESERVED]
+    if taken:
+        raise ConfigError(
+            f"targets needs names other than {', '.join(RESERVED)}, which force fields predict; found {taken[0]!r}; "
+            f"call it for example total_{taken[0]} (data.keys.properties says what the file calls it)"
+        )
 
 
 def require_elements(where: str, values: Mapping[str, object] | None, species: Sequence[str]) -> None:

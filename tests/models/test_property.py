@@ -216,6 +216,10 @@ class TestRefusal:
         ("targets", "message"),
         [
             ([], "targets needs at least one target; found none"),
+            (
+                [{"name": "energy", "readout": "extensive"}],
+                "targets needs names other than energy, forces, stress, .*; found 'energy'; call it for example",
+            ),
             ([{"name": "a", "readout": "extensive"}] * 2, "targets needs each name once; found 'a' twice; rename one"),
             ([{"name": "a", "readout": "extensve"}], "'extensve' found using 'readout' does not match"),
             ([{"name": "a", "readout": "extensive", "norm": True}], "(?s)norm.*Extra inputs are not permitted"),
