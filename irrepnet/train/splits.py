@@ -247,6 +247,7 @@ def _look_at(train: Sequence[Frame], valid: Sequence[Frame], test: Sequence[Fram
         findings += validate_frames(held_back, require=needed, known_species=species)
         leaks += find_leaks(train, held_back)
     _refuse_unknown_targets(train, valid, test, config)
+    findings += _odd_share(train, valid, config.data)
     return [*leaks, *findings]  # leaks first: with them the errors that will be shown are not what they seem
 
 
@@ -288,6 +289,18 @@ def _knows(frame: Frame, target: Any) -> bool:
 
 def _is_per_atom(target: Any) -> bool:
     return getattr(target, "level", "structure") == "atom"
+
+
+def _odd_share(train: Sequence[Frame], valid: Sequence[Frame], data: DataConfig) -> list[str]:
+    """Say where whole groups make the validation set far larger or smaller than was asked for."""
+    named = (data.valid, data.valid_ids, data.valid_groups, data.train_ids, data.train_groups, data.train_count)
+    asked = data.valid_fraction * (len(train) + len(valid))
+    if any(value is not None for value in named) or abs(len(valid) - asked) <= max(1.0, 0.5 * asked):
+        return []
+    return [
+        f"{len(valid)} of {len(train) + len(valid)} frames are held back, where valid_fraction {data.valid_fraction:g} "
+        f"asks for {asked:.0f}: groups stay together; name data.valid_groups, or give data.valid"
+    ]
 
 
 def _needed_labels(config: RunConfig) -> tuple[str, ...]:

@@ -235,3 +235,14 @@ def test_leaks_come_before_all_other_findings(tmp_path):
     first, *others = load(tmp_path, {"train": twice, "valid": file}).findings
     assert "held-back frames are also in training" in first
     assert others
+
+
+def test_groups_that_hold_back_far_more_than_was_asked_are_told(tmp_path):
+    groups = np.array(["long"] * 8 + ["short"] * 12)
+    tree = toy.tree(tmp_path, steps=1)
+    config = RunConfig.model_validate({**tree, "data": {"train": tree["data"]["train"]}})
+    toy.write_frames(tmp_path / "frames.npz", 20, group=groups)
+    (words,) = [words for words in load_splits(config).findings if "valid_fraction" in words]
+    assert "of 20 frames are held back, where valid_fraction 0.1 asks for 2: groups stay together" in words
+    toy.write_frames(tmp_path / "frames.npz", 20, group=np.array([f"run {i}" for i in range(20)]))
+    assert not [words for words in load_splits(config).findings if "valid_fraction" in words]
