@@ -24,7 +24,7 @@ SHELL := bash
 
 help:
 	@echo "make demo   set up, train a water force field, run MD, write $(RUN)/report.html (about 12 minutes on 2 cores)"
-	echo "make test   set up, run all tests, doctests and tutorials (about 18 minutes on 2 cores)"
+	echo "make test   set up, run all tests, doctests and tutorials (about 25 minutes on 2 cores)"
 	echo "make docs   set up, run the tutorials and build docs/_build/html (about 5 minutes on 2 cores)"
 	echo "make cuda   compile the CUDA kernels and check what is in them (needs nvcc, no GPU)"
 	echo "make sanitize  run the kernels' tests under AddressSanitizer and UndefinedBehaviorSanitizer (about 5 minutes)"
