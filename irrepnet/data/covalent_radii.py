@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
 from irrepnet.data.elements import SYMBOLS, atomic_number
 from irrepnet.errors import DataError
 
-__all__ = ["covalent_radius"]
+__all__ = ["covalent_radii", "covalent_radius"]
 
 # H to Cm in pm; C for sp3, Mn, Fe and Co for low spin. Cordero et al. 2008, Dalton Transactions, 2832, table 2.
 _PICOMETRES = (
@@ -33,3 +36,17 @@ def covalent_radius(element: str | int) -> float:
     if number > len(_RADII):
         raise DataError(f"covalent radii are known up to {SYMBOLS[len(_RADII)]}; found {SYMBOLS[number]}")
     return _RADII[number - 1]
+
+
+def covalent_radii(species: ArrayLike) -> NDArray[np.float64]:
+    """Return the covalent radii of atoms, shape ``[N]``, Å; of elements beyond curium that of curium.
+
+    Args:
+        species: Atomic numbers from 1, shape ``[N]``.
+
+    Example:
+        >>> covalent_radii([8, 1, 118])
+        array([0.66, 0.31, 1.69])
+    """
+    numbers = np.clip(np.asarray(species, dtype=np.int64), 1, len(_RADII))
+    return np.asarray(_RADII)[numbers - 1]

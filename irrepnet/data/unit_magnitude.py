@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from irrepnet.data.covalent_radii import covalent_radius
+from irrepnet.data.covalent_radii import covalent_radii
 from irrepnet.data.elements import SYMBOLS, TOTAL_ENERGIES
 from irrepnet.data.frame import Frame
 from irrepnet.data.neighborhood import neighbor_list
@@ -19,7 +19,6 @@ __all__ = ["Bonds", "bond_stiffness", "find_wrong_magnitudes"]
 
 Array = NDArray[np.float64]
 
-_LAST_KNOWN = 96  # Cm: radii of heavier elements are taken to be the same
 _NOBLE = (2, 10, 18, 36, 54, 86)  # their atoms are far from each other: they have no bonds
 _REACHES = (0.4, 1.0, 2.5, 6.0, 40.0)  # Å: where neighbours are looked for, one after the other
 # Nearest neighbours in units of the sum of covalent radii: from 0.8 (bcc metals) to 1.2 (ions); 1.9 in bohr.
@@ -94,7 +93,7 @@ def bond_stiffness(frames: Sequence[Frame]) -> list[Bonds]:
     for frame in frames:
         if frame.forces is None:
             continue
-        src, dst, vec, scaled = _neighbors(frame, 2 * _BOND_REACH * float(_radii(frame).max()))
+        src, dst, vec, scaled = _neighbors(frame, 2 * _BOND_REACH * float(covalent_radii(frame.species).max()))
         nearest = _nearest(len(frame), src, scaled)
         mine = (scaled <= nearest[src] + 1e-9) & (scaled < _BOND_REACH)
         src, dst, length = src[mine], dst[mine], np.linalg.norm(vec[mine], axis=1)
@@ -202,13 +201,8 @@ def _neighbors(frame: Frame, reach: float) -> tuple[NDArray[np.int64], NDArray[n
     vec = frame.pos[dst] - frame.pos[src]
     if frame.cell is not None:
         vec = vec + edge_shift.numpy() @ frame.cell
-    radii = _radii(frame)
+    radii = covalent_radii(frame.species)
     return src, dst, vec, np.linalg.norm(vec, axis=1) / (radii[src] + radii[dst])
-
-
-def _radii(frame: Frame) -> Array:
-    numbers, places = np.unique(frame.species, return_inverse=True)
-    return np.array([covalent_radius(min(number, _LAST_KNOWN)) for number in numbers.tolist()])[places]
 
 
 def _nearest(num_atoms: int, src: NDArray[np.int64], distances: Array) -> Array:

@@ -7,19 +7,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from irrepnet.data.covalent_radii import covalent_radii
 from irrepnet.data.neighborhood import neighbor_list
 
-__all__ = ["COVALENT_RADII", "Bonds", "find_bonds", "neighbours_of", "side_of_bridge"]
+__all__ = ["Bonds", "find_bonds", "neighbours_of", "side_of_bridge"]
 
-# Å, by atomic number from 0 (a placeholder) to 96, Cm. Reference: Cordero et al. 2008, Dalton Trans., 2832, table 2.
-COVALENT_RADII: tuple[float, ...] = (
-    0.20, 0.31, 0.28, 1.28, 0.96, 0.84, 0.76, 0.71, 0.66, 0.57, 0.58, 1.66, 1.41, 1.21, 1.11, 1.07, 1.05, 1.02, 1.06,
-    2.03, 1.76, 1.70, 1.60, 1.53, 1.39, 1.39, 1.32, 1.26, 1.24, 1.32, 1.22, 1.22, 1.20, 1.19, 1.20, 1.20, 1.16,
-    2.20, 1.95, 1.90, 1.75, 1.64, 1.54, 1.47, 1.46, 1.42, 1.39, 1.45, 1.44, 1.42, 1.39, 1.39, 1.38, 1.39, 1.40,
-    2.44, 2.15, 2.07, 2.04, 2.03, 2.01, 1.99, 1.98, 1.98, 1.96, 1.94, 1.92, 1.92, 1.89, 1.90, 1.87, 1.87, 1.75, 1.70,
-    1.62, 1.51, 1.44, 1.41, 1.36, 1.36, 1.32, 1.45, 1.46, 1.48, 1.40, 1.50, 1.50, 2.60, 2.21, 2.15, 2.06, 2.00, 1.96,
-    1.90, 1.87, 1.80, 1.69,
-)  # fmt: skip
 _STRETCH = 1.2  # bonded: nearer than this times the sum of the radii; a hydrogen bond is at 1.8 times
 
 
@@ -52,7 +44,7 @@ def find_bonds(species: ArrayLike, pos: ArrayLike, cell: ArrayLike | None = None
         >>> find_bonds([8, 1, 1], [[0, 0, 0], [0.96, 0, 0], [-0.24, 0.93, 0]]).ends.tolist()
         [[0, 0], [1, 2]]
     """
-    points, radii = np.asarray(pos, dtype=np.float64), radii_of(species)
+    points, radii = np.asarray(pos, dtype=np.float64), covalent_radii(species)
     if len(points) == 0:
         return Bonds(np.zeros((2, 0), dtype=np.int64), np.zeros((0, 3)))
     reach = 2 * _STRETCH * float(radii.max())
@@ -66,12 +58,6 @@ def find_bonds(species: ArrayLike, pos: ArrayLike, cell: ArrayLike | None = None
     signs = np.sign(shift @ np.array([9, 3, 1])) if len(shift) else np.zeros(0)
     kept = near & ((src < dst) | ((src == dst) & (signs > 0)))
     return Bonds(np.stack([src[kept], dst[kept]]).astype(np.int64), vectors[kept])
-
-
-def radii_of(species: ArrayLike) -> NDArray[np.float64]:
-    """Return covalent radii, shape ``[N]``, Å; beyond curium, which the table ends with, that of curium."""
-    numbers = np.minimum(np.asarray(species, dtype=np.int64), len(COVALENT_RADII) - 1)
-    return np.asarray(COVALENT_RADII)[numbers]
 
 
 def neighbours_of(bonds: Bonds, num_atoms: int) -> list[set[int]]:

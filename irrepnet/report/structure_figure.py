@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from irrepnet.data.covalent_radii import covalent_radii
 from irrepnet.data.elements import SYMBOLS
-from irrepnet.report.bonds import find_bonds, radii_of
+from irrepnet.report.bonds import find_bonds
 from irrepnet.report.panels import BLUE, FAINT, INK
 from irrepnet.report.structure_errors import StructureErrors
 
@@ -96,7 +97,7 @@ def draw_structure(ax: Axes, structure: StructureErrors, colours: tuple[Colormap
     view = _view(scene.pos)
     pos = (scene.pos - scene.pos.mean(axis=0)) @ view  # [n, 3] right, up, towards the reader
     species, error = structure.species[scene.atoms], structure.force_error[scene.atoms]
-    radii = _DISC * radii_of(species)
+    radii = _DISC * covalent_radii(species)
     for one, two in scene.bonds:
         depth = float(pos[[one, two], 2].mean())
         ax.plot(*pos[[one, two], :2].T, color=FAINT, linewidth=4, solid_capstyle="round", zorder=2 + _order(depth, pos))

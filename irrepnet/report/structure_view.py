@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from irrepnet.data.covalent_radii import covalent_radii
 from irrepnet.data.elements import SYMBOLS
-from irrepnet.report.bonds import find_bonds, radii_of
+from irrepnet.report.bonds import find_bonds
 from irrepnet.report.page import document, heading, paragraph, script, view_box
 from irrepnet.report.panels import BLUE, FAINT, INK
 from irrepnet.report.structure_errors import StructureErrors
@@ -182,7 +183,7 @@ def _wrapped(structure: StructureErrors) -> Array:
 def _sizes(structure: StructureErrors, pos: Array) -> list[float]:
     """Return how wide the atoms are drawn, pixels: as wide as they are in the space that the structure fills."""
     extent = max(float(np.ptp(pos, axis=0).max()), 2.0)
-    sizes = _PIXELS * radii_of(structure.species) / extent
+    sizes = _PIXELS * covalent_radii(structure.species) / extent
     return sizes.clip(5, 60).round(1).tolist()
 
 

@@ -25,7 +25,6 @@ __all__ = [
     "batch_indices",
     "batches",
     "label_graphs",
-    "shuffled_batch",
     "steps_per_epoch",
 ]
 
@@ -265,29 +264,11 @@ def batches(items: Sequence[LabelledGraphs], batch_size: int) -> Iterator[Labell
             yield LabelledGraphs.collate(part)
 
 
-def shuffled_batch(items: Sequence[LabelledGraphs], batch_size: int, step: int, seed: int) -> LabelledGraphs:
-    """Return the batch that belongs to a training step, every epoch in another order.
+def batch_indices(num_items: int, batch_size: int, step: int, seed: int) -> tuple[int, ...]:
+    """Return which items belong to a training step, in order; every epoch has another order.
 
     The order of an epoch depends on ``seed`` and the number of the epoch alone, so a resumed run needs no saved
     sampler: the step says it all.
-
-    Args:
-        items: The training set.
-        batch_size: Frames per batch; the last batch of an epoch may be smaller.
-        step: Number of the step, from 0.
-        seed: Of the run.
-
-    Example:
-        >>> atoms = [Frame(species=[1], pos=[[0, 0, 0]], source=name) for name in "abc"]
-        >>> items = label_graphs(atoms, cutoff=1.0)
-        >>> sorted(shuffled_batch(items, 1, step, seed=0).sources[0] for step in (3, 4, 5))  # the second epoch
-        ['a', 'b', 'c']
-    """
-    return LabelledGraphs.collate([items[i] for i in batch_indices(len(items), batch_size, step, seed)])
-
-
-def batch_indices(num_items: int, batch_size: int, step: int, seed: int) -> tuple[int, ...]:
-    """Return which items belong to a training step, in order: those of :func:`shuffled_batch`.
 
     Args:
         num_items: Size of the training set.

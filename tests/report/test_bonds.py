@@ -1,12 +1,7 @@
 import numpy as np
 import pytest
 
-from irrepnet.report.bonds import COVALENT_RADII, find_bonds, neighbours_of, side_of_bridge
-
-
-def test_radii_are_those_of_ase():
-    data = pytest.importorskip("ase.data")
-    assert np.array(COVALENT_RADII) == pytest.approx(data.covalent_radii[: len(COVALENT_RADII)])
+from irrepnet.report.bonds import find_bonds, neighbours_of, side_of_bridge
 
 
 def test_bonds_of_water_and_not_of_a_hydrogen_bond():

@@ -13,7 +13,7 @@ from irrepnet.train.batch_stream import BatchStream
 from irrepnet.train.config import LossConfig
 from irrepnet.train.distributed import Ranks
 from irrepnet.train.model_from_data import model_from_data, training_set
-from irrepnet.train.samples import LabelledGraphs, shuffled_batch
+from irrepnet.train.samples import LabelledGraphs, batch_indices
 from irrepnet.train.splits import load_splits
 from irrepnet.train.state import TrainState
 from irrepnet.train.step import pieces_of_steps, take_step
@@ -58,7 +58,9 @@ def test_the_pieces_of_a_step_are_its_batch_each_frame_once(tmp_path):
     steps = list(itertools.islice(pieces_of_steps(data, stream, settings, Ranks(), first_step=2), 9))
     assert len(state.learned) > 0
     for number, pieces in enumerate(steps, start=2):
-        whole = shuffled_batch(data.items, 5, number, settings.seed)
+        whole = LabelledGraphs.collate(
+            [data.items[i] for i in batch_indices(len(data.items), 5, number, settings.seed)]
+        )
         assert sorted(source for piece in pieces for source in piece.sources) == sorted(whole.sources)
         assert len(pieces) == min(3, len(whole.sources))
 
