@@ -135,19 +135,21 @@ class DataConfig(Section):
 
 
 class LossConfig(Section):
-    """Weights of the loss; each part is a mean of squares (or Huber, or absolute values) in the units said."""
+    """Weights of the loss; each part is a mean size of errors (or of its square, or Huber's) in the units said."""
 
-    energy: float = Field(default=10.0, ge=0, description="weight of the energy error per atom, (eV/atom)^2")
-    forces: float = Field(default=1.0, ge=0, description="weight of the force error per component, (eV/Å)^2")
+    energy: float = Field(default=10.0, ge=0, description="weight of the energy error, which is taken in eV/atom")
+    forces: float = Field(default=1.0, ge=0, description="weight of the force error, eV/Å")
     stress: float = Field(
-        default=0.0, ge=0, description="weight of the virial error per atom and component, (eV/atom)^2; 0: no stress"
+        default=0.0, ge=0, description="weight of the virial error, which is taken in eV/atom; 0: no stress"
     )
     targets: dict[str, NonNegativeFloat] = Field(
         default={},
         description="weights of named targets, of errors in units of the target's scale; others as model.targets say",
     )
     kind: Literal["mse", "huber", "mae"] = Field(
-        default="mse", description="mse: mean square; huber: linear beyond `huber_delta`; mae: mean absolute value"
+        default="mae",
+        description="mae: mean size (of a vector or tensor the root mean square of its components); mse: mean square; "
+        "huber: the square up to the size `huber_delta`, then linear",
     )
     huber_delta: float = Field(
         default=0.1, gt=0, description="where huber turns linear, eV/atom, eV/Å; for targets in units of their scale"
@@ -179,7 +181,7 @@ class TrainingConfig(Section):
     accumulate: int = Field(
         default=1, gt=0, description="pieces that a step's frames are cut into to save memory; the numbers stay"
     )
-    lr: float = Field(default=0.01, gt=0, description="highest learning rate")
+    lr: float = Field(default=0.05, gt=0, description="highest learning rate; fresh weights have sizes of order one")
     warmup: float = Field(default=0.02, ge=0, lt=1, description="share of the budget over which the rate rises to lr")
     schedule: Literal["cosine", "linear", "exponential", "constant"] = Field(
         default="cosine", description="how the rate falls from lr to lr_floor * lr; constant: not at all"

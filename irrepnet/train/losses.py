@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -21,11 +22,13 @@ def force_field_loss(
     r"""Return the loss of a batch of a force field, a float64 scalar.
 
     .. math:: L = w_E \frac{1}{B} \sum_b \rho\left(\frac{\Delta E_b}{N_b}\right)
-              + w_F \frac{1}{3N} \sum_{i\alpha} \rho(\Delta F_{i\alpha})
-              + w_S \frac{1}{9B} \sum_{b\alpha\beta} \rho\left(\frac{V_b}{N_b} \Delta \sigma_{b\alpha\beta}\right)
+              + w_F \frac{1}{N} \sum_i \rho(\Delta F_i)
+              + w_S \frac{1}{B} \sum_b \rho\left(\frac{V_b}{N_b} \Delta \sigma_b\right)
 
-    with :math:`\rho(x) = x^2`, Huber's function scaled so that it is :math:`x^2` near zero, or :math:`|x|`. Energies
-    and virials are taken per atom, so that frames of any size weigh the same and a weight carries over between systems.
+    with :math:`\rho(x) = |x|^2`, Huber's function scaled so that it is :math:`|x|^2` near zero, or :math:`|x|`, where
+    :math:`|x|` is the root mean square of the components of a number, vector or tensor: a rotated frame has the same
+    loss. Energies and virials are taken per atom, so that frames of any size weigh the same and a weight carries over
+    between systems.
 
     Args:
         prediction: The model's energy ``[B]``, forces ``[N, 3]`` and, if ``weights.stress > 0``, stress ``[B, 3, 3]``.
@@ -38,7 +41,7 @@ def force_field_loss(
         >>> graph = Graph.checked(torch.zeros(1, 3), torch.tensor([8]), torch.zeros(2, 0, dtype=torch.long))
         >>> batch = LabelledGraphs(graph, torch.tensor([1.0]).double(), torch.zeros(1, 3), None, ("a",))
         >>> prediction = Prediction(torch.tensor([1.5]).double(), torch.ones(1, 3), None)
-        >>> force_field_loss(prediction, batch, LossConfig(energy=2.0, forces=10.0))
+        >>> force_field_loss(prediction, batch, LossConfig(energy=2.0, forces=10.0, kind="mse"))
         tensor(10.5000, dtype=torch.float64)
     """
     by_label = {"energy": weights.energy, "forces": weights.forces, "stress": weights.stress}
@@ -84,9 +87,10 @@ def weighted_loss(
 ) -> Tensor:
     r"""Return the share that some errors have in a loss, a float64 scalar.
 
-    .. math:: L = \sum_l w_l \, \frac{1}{M_l} \sum_{k=1}^{m_l} \rho(\Delta_{lk})
+    .. math:: L = \sum_l w_l \, \frac{1}{M_l} \sum_{k=1}^{m_l} \rho(\Delta_{l,r(k)})
 
-    When a batch is cut into pieces, M counts the entries of the whole batch and m those of the piece: the losses of the
+    summed over entries k, where :math:`\rho` is that of :func:`force_field_loss` and r(k) the row (atom, structure)
+    that an entry is of. When a batch is cut into pieces, M counts the entries of the whole batch and m those of the piece: the losses of the
     pieces, and their gradients, then add up to those of the batch, however it was cut.
 
     Args:
@@ -97,9 +101,9 @@ def weighted_loss(
 
     Example:
         >>> errors = {"gap": torch.tensor([1.0, -3.0])}
-        >>> weighted_loss(errors, {"gap": 2.0}, LossConfig())
+        >>> weighted_loss(errors, {"gap": 2.0}, LossConfig(kind="mse"))
         tensor(10., dtype=torch.float64)
-        >>> weighted_loss(errors, {"gap": 2.0}, LossConfig(), totals={"gap": 4})
+        >>> weighted_loss(errors, {"gap": 2.0}, LossConfig(kind="mse"), totals={"gap": 4})
         tensor(5., dtype=torch.float64)
     """
     device = next((error.device for error in errors.values()), None)
@@ -122,7 +126,7 @@ def weighted_parts(
         totals: Per label the entries of the whole.
 
     Example:
-        >>> weighted_parts({"gap": torch.tensor([1.0, -3.0])}, {"gap": 2.0}, LossConfig(), totals={"gap": 1})
+        >>> weighted_parts({"gap": torch.tensor([1.0, -3.0])}, {"gap": 2.0}, LossConfig(kind="mse"), totals={"gap": 1})
         {'gap': tensor(20., dtype=torch.float64)}
     """
     parts = {}
@@ -134,10 +138,18 @@ def weighted_parts(
 
 
 def _mean_error(difference: Tensor, shape: LossConfig) -> Tensor:
-    """Mean over all entries; summed in the dtype of the difference, returned in float64."""
-    zero = torch.zeros_like(difference)
+    """Mean over all rows; summed in the dtype of the difference, returned in float64."""
+    if shape.kind == "mse":
+        return difference.square().mean().double()
+    sizes = _sizes(difference)
     if shape.kind == "huber":  # torch's is x^2 / 2 near zero
-        return 2 * functional.huber_loss(difference, zero, delta=shape.huber_delta).double()
-    if shape.kind == "mae":
-        return functional.l1_loss(difference, zero).double()
-    return functional.mse_loss(difference, zero).double()
+        return 2 * functional.huber_loss(sizes, torch.zeros_like(sizes), delta=shape.huber_delta).double()
+    return sizes.mean().double()
+
+
+def _sizes(difference: Tensor) -> Tensor:
+    """Root mean square over the components of each row: lengths, so that a rotated frame has the same loss."""
+    if difference.dim() < 2:
+        return difference.abs()
+    components = difference.flatten(1)
+    return torch.linalg.vector_norm(components, dim=1) / math.sqrt(components.shape[1])

