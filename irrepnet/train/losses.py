@@ -90,8 +90,8 @@ def weighted_loss(
     .. math:: L = \sum_l w_l \, \frac{1}{M_l} \sum_{k=1}^{m_l} \rho(\Delta_{l,r(k)})
 
     summed over entries k, where :math:`\rho` is that of :func:`force_field_loss` and r(k) the row (atom, structure)
-    that an entry is of. When a batch is cut into pieces, M counts the entries of the whole batch and m those of the piece: the losses of the
-    pieces, and their gradients, then add up to those of the batch, however it was cut.
+    that an entry is of. When a batch is cut into pieces, M counts the entries of the whole batch and m those of the
+    piece: the losses of the pieces, and their gradients, then add up to those of the batch, however it was cut.
 
     Args:
         errors: Per label the errors whose reference is known, any shape.

@@ -39,7 +39,9 @@ def test_forces_are_averaged_over_components():
 
 
 def test_stress_is_compared_as_virial_per_atom():
-    loss = force_field_loss(prediction(stress=0.01), batch(), LossConfig(energy=0.0, forces=0.0, stress=1.0, kind="mse"))
+    loss = force_field_loss(
+        prediction(stress=0.01), batch(), LossConfig(energy=0.0, forces=0.0, stress=1.0, kind="mse")
+    )
     assert loss.item() == pytest.approx(((0.01 * 8 / 2) ** 2 + (0.01 * 27) ** 2) / 2)
 
 
