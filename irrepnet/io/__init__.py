@@ -11,5 +11,7 @@ __getattr__, __dir__, __all__ = lazy_face(
         "SphericalTensor": "spherical_tensor",
         "draw_signals": "signal_figures",
         "find_peaks": "peaks",
+        "irrep_parts": "irrep_parts",
+        "irrep_spread": "irrep_parts",
     },
 )

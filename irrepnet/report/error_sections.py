@@ -95,9 +95,9 @@ def targets_section(data: ReportData) -> Iterator[Html]:
     rows = [row for target in data.targets for row in irrep_rows(target)]
     if rows:
         yield table(
-            "Errors of the part of each tensor that transforms as one irrep, as the length of its error. Spread: of "
-            "0e, the standard deviation of the reference; of the others, whose mean over all rotations is 0, the root "
-            "mean square of its length.",
+            "Errors of the part of each tensor that transforms as one irrep, per component of it. Spread: of 0e, the "
+            "standard deviation of the reference; of the others, whose mean over all rotations is 0, the root mean "
+            "square of a component.",
             ["target", "irrep", "unit", "RMSE", "spread", "RMSE / spread"],
             (
                 [

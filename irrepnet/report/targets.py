@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from irrepnet.errors import ShapeError
 from irrepnet.io.cartesian_tensor import CartesianTensor
+from irrepnet.io.irrep_parts import irrep_parts, irrep_spread
 from irrepnet.report.arrays import freeze_arrays
 
 __all__ = ["IrrepRow", "TargetParity", "TargetRow", "irrep_rows", "target_row"]
@@ -106,7 +106,7 @@ class IrrepRow(NamedTuple):
     irrep: str
     unit: str
     rmse: float
-    spread: float  # of 0e the standard deviation; of others, whose mean over all rotations is 0, the root mean square
+    spread: float  # see io.irrep_spread
 
     @property
     def share(self) -> float:
@@ -140,23 +140,11 @@ def irrep_rows(target: TargetParity) -> list[IrrepRow]:
     """
     if target.formula is None or not target.known.any():
         return []
-    irreps = CartesianTensor(target.formula)
-    reference = irreps.from_cartesian(torch.as_tensor(target.reference[target.known])).numpy()  # [R, dim]
-    error = irreps.from_cartesian(torch.as_tensor(target.errors)).numpy()
-    rows = []
-    for ir in dict.fromkeys(entry.ir for entry in irreps):
-        places = np.concatenate(
-            [
-                np.arange(where.start, where.stop)
-                for entry, where in zip(irreps, irreps.slices(), strict=True)
-                if entry.ir == ir
-            ]
+    reference = irrep_parts(target.formula, target.reference[target.known])
+    errors = irrep_parts(target.formula, target.errors)
+    return [
+        IrrepRow(
+            target.name, str(ir), target.unit, float(np.sqrt(np.square(errors[ir]).mean())), irrep_spread(ir, part)
         )
-        part = reference[:, places]
-        centred = part - part.mean(axis=0) if ir.l == 0 else part
-        rows.append(IrrepRow(target.name, str(ir), target.unit, _rms_length(error[:, places]), _rms_length(centred)))
-    return rows
-
-
-def _rms_length(vectors: Array) -> float:
-    return float(np.sqrt(np.square(vectors).sum(axis=1).mean()))
+        for ir, part in reference.items()
+    ]

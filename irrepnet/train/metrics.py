@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from irrepnet.data.elements import SYMBOLS
 from irrepnet.errors import DataError, NonFiniteError
-from irrepnet.io.cartesian_tensor import CartesianTensor
+from irrepnet.io.irrep_parts import irrep_parts, irrep_spread
 from irrepnet.train.collected import Collected
 from irrepnet.train.config import LossConfig
 from irrepnet.train.distributed import Ranks
@@ -221,10 +220,10 @@ def refuse_not_finite(evaluation: Evaluation) -> None:
 
 
 def error_rows(evaluation: Evaluation) -> list[ErrorRow]:
-    """Return the errors per label; for tensors also per degree L of their irreps, for labels of atoms per element.
+    """Return the errors per label; for tensors also per irrep, for labels of atoms per element.
 
-    Predictions of tensors other than the stress are compared per L in an orthonormal basis, in which the squared errors
-    of all L add up to those of the tensor.
+    Predictions of tensors other than the stress are compared per irrep in an orthonormal basis, in which the squared
+    errors of all irreps add up to those of the tensor.
 
     Example:
         >>> import numpy as np
@@ -271,11 +270,18 @@ def _error_row(evaluation: Evaluation, label: str, name: str = "", rows: NDArray
     return _compared(name or label, evaluation.units[label], predicted, reference)
 
 
-def _compared(name: str, unit: str, predicted: NDArray[np.float64], reference: NDArray[np.float64]) -> ErrorRow:
+def _compared(
+    name: str,
+    unit: str,
+    predicted: NDArray[np.float64],
+    reference: NDArray[np.float64],
+    spread: float | None = None,
+) -> ErrorRow:
     shown, factor = metric_unit(unit)
     difference = predicted - reference
     mae, rmse = np.abs(difference).mean(), np.sqrt(np.square(difference).mean())
-    return ErrorRow(name, shown, factor * float(mae), factor * float(rmse), factor * float(reference.std()))
+    spread = float(reference.std()) if spread is None else spread
+    return ErrorRow(name, shown, factor * float(mae), factor * float(rmse), factor * spread)
 
 
 def _element_rows(evaluation: Evaluation, label: str) -> list[ErrorRow]:
@@ -289,18 +295,17 @@ def _element_rows(evaluation: Evaluation, label: str) -> list[ErrorRow]:
 
 
 def _tensor_rows(evaluation: Evaluation, label: str) -> list[ErrorRow]:
-    """Return a row per degree L; the stress is left whole, as the field shows it."""
+    """Return a row per irrep; the stress is left whole, as the field shows it."""
     if label == "stress":
         return []
-    basis, known = CartesianTensor(evaluation.formulas[label]), evaluation.known(label)
+    known, unit = evaluation.known(label), evaluation.units[label]
     reference, predicted = (
-        basis.from_cartesian(torch.from_numpy(column[label][known])).numpy()
+        irrep_parts(evaluation.formulas[label], column[label][known])
         for column in (evaluation.reference, evaluation.predicted)
     )
-    degree = np.concatenate([np.full(entry.dim, entry.ir.l) for entry in basis])
     return [
-        _compared(f"{label} L={l}", evaluation.units[label], predicted[:, degree == l], reference[:, degree == l])
-        for l in np.unique(degree)
+        _compared(f"{label} {ir}", unit, predicted[ir], part, spread=irrep_spread(ir, part))
+        for ir, part in reference.items()
     ]
 
 

@@ -4,7 +4,7 @@ import torch
 from matplotlib.figure import Figure
 
 from irrepnet.errors import ShapeError
-from irrepnet.o3 import rand_matrix
+from irrepnet.o3 import Irrep, rand_matrix
 from irrepnet.report import TargetParity
 from irrepnet.report.error_panels import draw_irreps, draw_target_parity
 from irrepnet.report.targets import irrep_rows, target_row
@@ -39,14 +39,14 @@ def test_irreps_add_up_to_the_whole_tensor():
     error = 0.1 * symmetric(20, 3)
     rows = irrep_rows(TargetParity("a", "", reference, reference + error, "ij=ji"))
     whole = np.square(error).sum(axis=(1, 2)).mean()
-    assert sum(row.rmse**2 for row in rows) == pytest.approx(whole)
+    assert sum(Irrep(row.irrep).dim * row.rmse**2 for row in rows) == pytest.approx(whole)
 
 
 def test_the_spread_of_a_scalar_is_about_its_mean_and_of_a_vector_about_zero():
     trace = irrep_rows(TargetParity("a", "", np.stack([np.eye(3), 3 * np.eye(3)]), np.zeros((2, 3, 3)), "ij=ji"))[0]
     assert trace.spread == pytest.approx(np.sqrt(3))  # traces of 3 and 9 over the root of 3
     (vector,) = irrep_rows(TargetParity("mu", "D", [[3.0, 4.0, 0.0]] * 2, np.zeros((2, 3)), "i"))
-    assert (vector.irrep, vector.rmse, vector.spread) == ("1o", pytest.approx(5.0), pytest.approx(5.0))
+    assert (vector.irrep, vector.rmse, vector.spread) == ("1o", pytest.approx(5 / 3**0.5), pytest.approx(5 / 3**0.5))
 
 
 def test_plain_numbers_have_no_irreps():

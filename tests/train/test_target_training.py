@@ -93,16 +93,16 @@ def test_an_evaluation_can_be_cut_by_frame_and_has_the_units_of_the_targets(tmp_
     assert evaluation.atom_frames.tolist() == [frame for frame in range(16) for _ in range(4)]
 
 
-def test_tensors_have_a_row_per_degree_whose_squares_add_up(tmp_path):
+def test_tensors_have_a_row_per_irrep_whose_squares_add_up(tmp_path):
     settings = config(tmp_path, "tensor", steps=2)
     model = load_model(train(settings, tmp_path / "run", quiet=True).run.best)
     rows = error_rows(evaluate(model, label_graphs(load_splits(settings).train, model.cutoff)))
     by_label = {row.label: row for row in rows}
-    assert list(by_label) == ["alpha", "alpha L=0", "alpha L=2", "shielding", "shielding L=0", "shielding L=2"]
-    whole, scalar, rest = (by_label[name].rmse for name in ("alpha", "alpha L=0", "alpha L=2"))
+    assert list(by_label) == ["alpha", "alpha 0e", "alpha 2e", "shielding", "shielding 0e", "shielding 2e"]
+    whole, scalar, rest = (by_label[name].rmse for name in ("alpha", "alpha 0e", "alpha 2e"))
     assert 9 * whole**2 == pytest.approx(scalar**2 + 5 * rest**2)
-    assert by_label["alpha L=2"].unit == "Å^3"
-    assert "shielding L=2" in format_errors(rows)
+    assert by_label["alpha 2e"].unit == "Å^3"
+    assert "shielding 2e" in format_errors(rows)
 
 
 @pytest.mark.parametrize("kind", TARGETS)
