@@ -95,7 +95,7 @@ class TargetRow(NamedTuple):
 
 
 class IrrepRow(NamedTuple):
-    """Errors of the part of a tensor that transforms as one irrep, as lengths: of all its components together.
+    """Errors of the part of a tensor that transforms as one irrep, per component of it.
 
     Example:
         >>> IrrepRow("alpha", "2e", "a0^3", rmse=0.1, spread=2.0).share
