@@ -26,7 +26,7 @@ RATTLE = 0.05  # Å, width of the moves of atoms before they are checked
 TOLERANCES = {torch.float64: 1e-10, torch.float32: 1e-4}
 _FORCE_TOLERANCE = 1e-6  # eV/Å, of a float64 model against finite differences
 _STRESS_TOLERANCE = 1e-8  # eV/Å^3
-_STEP = 1e-4  # Å or strain, of the five-point formula: rounding is 1e-10 eV/Å; splines have jumps in their third derivative
+_STEP = 1e-4  # Å or strain, of the five-point formula: splines of radial tables have jumps in their third derivative
 
 
 class Check(NamedTuple):
