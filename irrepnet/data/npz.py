@@ -65,8 +65,17 @@ def load_npz(file: Path, label: str) -> dict[str, NDArray[Any]]:
             names = list(archive.files)
             arrays = {name: archive[name] for name in names}
     except Exception as error:  # damaged files raise whatever the damaged part raises, from zlib to the tokeniser
-        raise DataError(f"{label}: needed a whole npz file of plain arrays; found it unreadable ({error})") from error
+        raise DataError(f"{label}: needed a whole npz file of plain arrays; found {_what(error)}") from error
     if len(arrays) != len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise DataError(f"{label}: needed each array once; found {twice!r} {names.count(twice)} times; write it again")
     return arrays
+
+
+def _what(error: Exception) -> str:
+    """Say what is wrong without numpy's advice to allow pickles, which would run what a file says."""
+    if "Object arrays" in str(error):
+        return "Python objects in it, which are never loaded; write arrays of numbers or texts"
+    if "pickle" in str(error):
+        return "no npz file"
+    return f"it unreadable ({error})"

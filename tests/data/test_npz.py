@@ -181,7 +181,7 @@ def test_damaged_files(save, tmp_path):
         "flipped.npz": whole[:500] + bytes([whole[500] ^ 1]) + whole[501:],
     }.items():
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(DataError, match=f"{name}: needed a whole npz file of plain arrays; found it unreadable"):
+        with pytest.raises(DataError, match=f"{name}: needed a whole npz file of plain arrays; found (it unreadable|no npz file)"):
             read_frames(tmp_path / name)
 
 
@@ -190,7 +190,7 @@ def test_a_pickle_is_not_opened(save, tmp_path):
         def __reduce__(self):
             return Path.touch, (tmp_path / "sprung",)
 
-    with pytest.raises(DataError, match="plain arrays; found it unreadable"):
+    with pytest.raises(DataError, match="plain arrays; found Python objects in it, which are never loaded"):
         read_frames(save(energy=np.array([Trap()], dtype=object)))
     assert not (tmp_path / "sprung").exists()
 
