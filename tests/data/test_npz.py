@@ -181,7 +181,9 @@ def test_damaged_files(save, tmp_path):
         "flipped.npz": whole[:500] + bytes([whole[500] ^ 1]) + whole[501:],
     }.items():
         (tmp_path / name).write_bytes(data)
-        with pytest.raises(DataError, match=f"{name}: needed a whole npz file of plain arrays; found (it unreadable|no npz file)"):
+        with pytest.raises(
+            DataError, match=f"{name}: needed a whole npz file of plain arrays; found (it unreadable|no npz file)"
+        ):
             read_frames(tmp_path / name)
 
 
