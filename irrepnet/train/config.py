@@ -181,7 +181,7 @@ class TrainingConfig(Section):
     accumulate: int = Field(
         default=1, gt=0, description="pieces that a step's frames are cut into to save memory; the numbers stay"
     )
-    lr: float = Field(default=0.05, gt=0, description="highest learning rate; fresh weights have sizes of order one")
+    lr: float = Field(default=0.02, gt=0, description="highest learning rate; fresh weights have sizes of order one")
     warmup: float = Field(default=0.02, ge=0, lt=1, description="share of the budget over which the rate rises to lr")
     schedule: Literal["cosine", "linear", "exponential", "constant"] = Field(
         default="cosine", description="how the rate falls from lr to lr_floor * lr; constant: not at all"

@@ -238,5 +238,5 @@ def test_a_broken_promise_is_exit_code_1(config_file, capsys, monkeypatch):
 def test_help_config_prints_every_key(capsys):
     assert main(["train", "--help-config"]) == 0
     out = capsys.readouterr().out
-    assert "training.lr = 0.05" in out
+    assert "training.lr = 0.02" in out
     assert "md.timestep = 0.5                          time step, fs [float]" in out
