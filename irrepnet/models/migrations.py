@@ -47,7 +47,23 @@ def _from_1(tensors: dict[str, Tensor], metadata: Any) -> Contents:
     return {renamed(name): tensor for name, tensor in tensors.items()}, metadata
 
 
-MIGRATIONS: dict[int, Callable[[dict[str, Tensor], Any], Contents]] = {1: _from_1}
+def _from_2(tensors: dict[str, Tensor], metadata: Any) -> Contents:
+    """Bessel functions were all of one size."""
+
+    def completed(config: Any) -> Any:
+        return {"radial_decay": 0.0, **config} if isinstance(config, dict) else config
+
+    match metadata:
+        case {"kind": "force_field" | "property" | "tensor", "config": config}:
+            metadata = {**metadata, "config": completed(config)}
+        case {"config": {"model": section}, "progress": _}:
+            metadata = {**metadata, "config": {**metadata["config"], "model": completed(section)}}
+            if "model" in metadata:
+                metadata["model"] = completed(metadata["model"])
+    return tensors, metadata
+
+
+MIGRATIONS: dict[int, Callable[[dict[str, Tensor], Any], Contents]] = {1: _from_1, 2: _from_2}
 FORMAT_VERSION = 1 + max(MIGRATIONS)
 
 

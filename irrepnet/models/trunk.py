@@ -50,6 +50,7 @@ class _Layer(nn.Module):
             self.gate.irreps_in,
             cutoff=config.cutoff,
             num_basis=config.num_basis,
+            radial_decay=config.radial_decay,
             radial_hidden=config.radial_hidden,
             envelope_power=config.envelope_power,
             radial=config.radial,

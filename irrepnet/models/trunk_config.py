@@ -68,6 +68,12 @@ class TrunkConfig(BaseModel):
     )
     num_layers: int = Field(3, gt=0, le=100, description="number of convolutions; an atom sees num_layers * cutoff far")
     num_basis: int = Field(8, gt=0, le=MOST_FEATURES, description="number of Bessel functions of the edge length")
+    radial_decay: float = Field(
+        1.0,
+        ge=0,
+        le=8,
+        description="the k-th Bessel function is divided by k to this power: the higher, the smoother what is learned",
+    )
     radial_hidden: Widths = Field((32, 32), description="widths of the radial networks' hidden layers")
     envelope_power: int = Field(6, ge=2, description="power of the polynomial that takes edges to zero at the cutoff")
     radial: Literal["exact", "table"] = Field(

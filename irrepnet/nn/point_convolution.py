@@ -37,6 +37,7 @@ class PointConvolution(nn.Module):
         irreps_out: Irreps of the result.
         cutoff: Length at which an edge has no weight any more, Å.
         num_basis: Number of Bessel functions under the radial network.
+        radial_decay: Power of their number that they are divided by; see ``RadialNetwork``.
         radial_hidden: Widths of the radial network's hidden layers.
         envelope_power: Power of the polynomial envelope.
         radial: "exact", the radial network at every edge, or "table", a spline through its values at knots; see
@@ -80,6 +81,7 @@ class PointConvolution(nn.Module):
         *,
         cutoff: float,
         num_basis: int = 8,
+        radial_decay: float = 1.0,
         radial_hidden: Sequence[int] = (64, 64),
         envelope_power: int = 6,
         radial: str = "exact",
@@ -101,6 +103,7 @@ class PointConvolution(nn.Module):
             cutoff,
             self.product.weight_numel,
             num_basis=num_basis,
+            decay=radial_decay,
             hidden=radial_hidden,
             envelope_power=envelope_power,
             scale=self.avg_num_neighbors**-0.5,

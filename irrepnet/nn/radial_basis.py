@@ -16,20 +16,22 @@ __all__ = ["BesselBasis"]
 
 
 class BesselBasis(nn.Module):
-    r"""Spherical Bessel functions of order 0 that vanish at the cutoff, orthonormal in the ball of that radius.
+    r"""Spherical Bessel functions of order 0 that vanish at the cutoff, orthogonal in the ball of that radius.
 
-    .. math:: b_k(r) = \sqrt{\frac{2}{c}} \, \frac{\sin(k \pi r / c)}{r}, \qquad
-              \int_0^c b_k(r)\, b_l(r)\, r^2 dr = \delta_{kl}
+    .. math:: b_k(r) = \sqrt{\frac{2}{c}} \, \frac{\sin(k \pi r / c)}{k^p \, r}, \qquad
+              \int_0^c b_k(r)\, b_l(r)\, r^2 dr = k^{-2p} \, \delta_{kl}
 
     They are smooth functions of the length and finite at r = 0, with all derivatives. Beyond the cutoff they go on:
-    multiply them by an envelope.
+    multiply them by an envelope. With a decay p > 0 the fast ones are small, so what is learned from them is smooth.
 
     Args:
         cutoff: Radius c of the ball, Å.
         num_basis: Number of functions, k = 1 ... num_basis.
+        decay: The power p >= 0; at 0 the functions are orthonormal.
 
     Raises:
-        ConfigError: If the cutoff is not positive and finite, or ``num_basis`` is not an integer >= 1.
+        ConfigError: If the cutoff is not positive and finite, ``num_basis`` is not an integer >= 1, or ``decay`` is
+            negative or not finite.
 
     Reference: Gasteiger et al. 2020, Directional Message Passing, arXiv:2003.03123, eq. 7.
 
@@ -43,13 +45,16 @@ class BesselBasis(nn.Module):
     chebyshev: Tensor
     order: Tensor
 
-    def __init__(self, cutoff: float, num_basis: int = 8) -> None:
+    def __init__(self, cutoff: float, num_basis: int = 8, *, decay: float = 0.0) -> None:
         super().__init__()
         if isinstance(num_basis, bool) or not isinstance(num_basis, int) or num_basis < 1:
             raise ConfigError(f"BesselBasis needs an integer num_basis >= 1; got {num_basis!r}. Take 8.")
+        if not 0 <= decay < math.inf:
+            raise ConfigError(f"BesselBasis needs a finite decay >= 0; got {decay!r}. Take 0 or 1.")
         self.cutoff = check_cutoff(cutoff)
         self.num_basis = num_basis
-        chebyshev, order = _constants(num_basis, like=torch.empty(0))
+        self.decay = float(decay)
+        chebyshev, order = self._constants(like=torch.empty(0))
         self.register_buffer("chebyshev", chebyshev, persistent=False)
         self.register_buffer("order", order, persistent=False)
 
@@ -75,15 +80,17 @@ class BesselBasis(nn.Module):
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> BesselBasis:
         """Move, and make the constants anew: ``to_empty`` would leave them without values."""
         super()._apply(fn, recurse)
-        self.chebyshev, self.order = _constants(self.num_basis, like=self.chebyshev)
+        self.chebyshev, self.order = self._constants(like=self.chebyshev)
         return self
+
+    def _constants(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the coefficients ``[K, K]`` of sin(k x) = sin(x) (sum of cos(m x) over m = k-1, k-3, ...), and m."""
+        order = torch.arange(self.num_basis, dtype=torch.float64)
+        chebyshev = torch.tensor(sine_ratios(self.num_basis), dtype=torch.float64)  # [K, K], function k in column k - 1
+        chebyshev = chebyshev * (order + 1) ** -self.decay
+        return chebyshev.to(like), order.to(like)
 
     def extra_repr(self) -> str:
         """Name the arguments in ``repr``."""
-        return f"cutoff={self.cutoff}, num_basis={self.num_basis}"
-
-
-def _constants(num_basis: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the coefficients ``[K, K]`` of sin(k x) = sin(x) (sum of cos(m x) over m = k-1, k-3, ..., 1-k), and m."""
-    chebyshev = torch.tensor(sine_ratios(num_basis), dtype=like.dtype, device=like.device)  # small integers: exact
-    return chebyshev, torch.arange(num_basis, dtype=like.dtype, device=like.device)
+        decay = f", decay={self.decay:g}" if self.decay else ""
+        return f"cutoff={self.cutoff}, num_basis={self.num_basis}{decay}"

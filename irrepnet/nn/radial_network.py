@@ -70,7 +70,8 @@ class RadialNetwork(nn.Module):
 
     .. math:: w(r) = s\, u(r)\, \mathrm{MLP}(b(r))
 
-    with the Bessel functions b, the polynomial envelope u, and SiLU between layers without bias. Weights are drawn from
+    with the Bessel functions b, of which the k-th is divided by :math:`k^p`, the polynomial envelope u, and SiLU between
+    layers without bias. Weights are drawn from
     N(0, 1) and divided by the root of their number of inputs when used; together with the factor that keeps SiLU at
     second moment 1, and the volume over which the Bessel functions are normal, outputs begin at unit scale.
 
@@ -88,8 +89,10 @@ class RadialNetwork(nn.Module):
         cutoff: Length at which value, slope and curvature of w reach zero, Å.
         num_out: Number of functions.
         num_basis: Number of Bessel functions.
+        decay: The power p of their number that they are divided by. With 0 all are of one size, and the network learns
+            ripples as readily as what is smooth; with 1 what it learns from few structures holds better for others.
         hidden: Widths of the hidden layers.
-        envelope_power: The power p of the envelope.
+        envelope_power: The power of the envelope.
         scale: The constant s.
         radial: "exact", the MLP at every edge, or "table".
         num_knots: Number of knots of the table, 4 to 4096.
@@ -118,6 +121,7 @@ class RadialNetwork(nn.Module):
         num_out: int,
         *,
         num_basis: int = 8,
+        decay: float = 1.0,
         hidden: Sequence[int] = (64, 64),
         envelope_power: int = 6,
         scale: float = 1.0,
@@ -127,7 +131,7 @@ class RadialNetwork(nn.Module):
         backend: str = "auto",
     ) -> None:
         super().__init__()
-        self.basis = BesselBasis(cutoff, num_basis)
+        self.basis = BesselBasis(cutoff, num_basis, decay=decay)
         self.envelope = PolynomialEnvelope(cutoff, envelope_power)
         sizes = [num_basis, *hidden, num_out]
         if min(num_edge_types, *sizes) < 1:
@@ -145,9 +149,10 @@ class RadialNetwork(nn.Module):
         if num_edge_types > 1:
             first = first.repeat(num_edge_types, 1, 1)
         self.weights = nn.ParameterList([first, *later])
-        # An edge drawn from the ball sees Bessel functions of second moment 3 / c^3; SiLU's factor is known exactly.
-        inputs = [math.sqrt(cutoff**3 / 3), *[second_moment_factor(silu)] * len(hidden)]
-        self._factors = [factor / math.sqrt(size) for factor, size in zip(inputs, sizes, strict=False)]
+        # An edge drawn from the ball sees Bessel functions of second moment 3 / (c^3 k^2p); SiLU's is known exactly.
+        moments = [3 / cutoff**3 * sum(k ** (-2 * decay) for k in range(1, num_basis + 1))]
+        moments += [size / second_moment_factor(silu) ** 2 for size in hidden]
+        self._factors = [moment**-0.5 for moment in moments]
         self._factors[-1] *= scale
         a, b = shapes[0]
         self._plan = LinearPlan(a, b, a * b, (LinearPath(Block(0, a, 1), Block(0, b, 1), 0, self._factors[0]),))
@@ -265,7 +270,7 @@ class RadialNetwork(nn.Module):
             like = self.weights[0].detach()
             s = torch.linspace(0, 1, self.num_knots, dtype=torch.float64, device=like.device)
             knots = self.basis.cutoff * s / (2 - s)  # the inverse of what `_prepared` makes of lengths
-            wide = BesselBasis(self.basis.cutoff, self.basis.num_basis).to(knots)
+            wide = BesselBasis(self.basis.cutoff, self.basis.num_basis, decay=self.basis.decay).to(knots)
             self.knot_basis = wide(knots).to(like.dtype)
             self.spline = spline_matrix(self.num_knots, like)
 

@@ -32,7 +32,9 @@ def test_predictions_are_those_of_the_code_that_wrote_the_file(path, tmp_path):
     expected = json.loads(path.with_suffix(".json").read_text())
     frame = Frame(species=expected["species"], pos=expected["pos"], cell=expected["cell"], pbc=True)
     model = load_model(path)
-    assert model.config.radial_species == "shared" and model.config.repulsion == "none"
+    assert model.config.radial_decay == 0
+    if version_of(path) == 1:
+        assert model.config.radial_species == "shared" and model.config.repulsion == "none"
     found = model(build_graph(frame, model.cutoff, dtype=torch.float64), compute_stress=True)
     np.testing.assert_allclose(found.energy, expected["energy"], rtol=1e-12, atol=0)
     np.testing.assert_allclose(found.forces, expected["forces"], rtol=0, atol=1e-12)
@@ -73,7 +75,7 @@ class TestFormat1:
         new = ["trunk.embedding", "trunk.layers.0.linear.weight", "readout.network.0.weight"]
         kept = {"averaged.n_averaged", "optimiser.0.step", "random.cpu"}
         assert tensors.keys() == {f"{part}{name}" for part in ("model.", "averaged.module.") for name in new} | kept
-        section = {"cutoff": 3.0, "radial_species": "shared", "repulsion": "none"}
+        section = {"cutoff": 3.0, "radial_species": "shared", "repulsion": "none", "radial_decay": 0.0}
         assert metadata == {"config": {"model": section, "data": {}}, "progress": {"step": 3}}
 
     def test_the_optimiser_knows_weights_by_their_number(self):
@@ -97,7 +99,25 @@ class TestFormat1:
 
     def test_settings_that_the_file_has_are_kept(self):
         metadata = {"kind": "force_field", "config": {"repulsion": "zbl"}, "extra": {}}
-        assert migrate({}, metadata, version=1)[1]["config"] == {"repulsion": "zbl", "radial_species": "shared"}
+        config = {"repulsion": "zbl", "radial_species": "shared", "radial_decay": 0.0}
+        assert migrate({}, metadata, version=1)[1]["config"] == config
+
+
+class TestFormat2:
+    @pytest.mark.parametrize("kind", ["force_field", "property", "tensor"])
+    def test_models_of_every_kind_keep_their_bessel_functions(self, kind):
+        metadata = {"kind": kind, "config": {"cutoff": 3.0}, "extra": {}}
+        assert migrate({}, metadata, version=2)[1]["config"] == {"cutoff": 3.0, "radial_decay": 0.0}
+
+    def test_the_state_of_a_run(self):
+        metadata = {"config": {"model": {"cutoff": 3.0}}, "model": {"cutoff": 3.0, "species": ["H"]}, "progress": {}}
+        expected = {
+            "config": {"model": {"cutoff": 3.0, "radial_decay": 0.0}},
+            "model": {"cutoff": 3.0, "species": ["H"], "radial_decay": 0.0},
+            "progress": {},
+        }
+        assert migrate({}, metadata, version=2)[1] == expected
+        assert "radial_decay" not in metadata["model"]
 
 
 class TestRefusal:

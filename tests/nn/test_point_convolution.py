@@ -80,8 +80,9 @@ def radial_weights(layer, r):
     num_basis, p, x = layer.radial.basis.num_basis, layer.radial.envelope.p, r / CUTOFF
     if x >= 1:
         return np.zeros(layer.product.weight_numel)
-    h = np.array([math.sqrt(2 / CUTOFF) * math.sin(k * math.pi * x) / r for k in range(1, num_basis + 1)])
-    h *= math.sqrt(CUTOFF**3 / 3)
+    k = np.arange(1, num_basis + 1)
+    h = math.sqrt(2 / CUTOFF) * np.sin(k * math.pi * x) / (k * r)
+    h *= math.sqrt(CUTOFF**3 / 3 * num_basis / np.square(1 / k).sum())
     *hidden, last = [w.detach().numpy() for w in layer.radial.weights]
     for w in hidden:
         h = h @ w / math.sqrt(len(w))

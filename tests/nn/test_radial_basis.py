@@ -18,6 +18,13 @@ def test_orthonormal_in_the_ball():
     torch.testing.assert_close(gram, torch.eye(8, dtype=torch.float64), rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("decay", [0.5, 1, 2.0])
+def test_decay_divides_the_fast_ones(decay):
+    r = torch.rand(50, dtype=torch.float64) * 5
+    plain, decaying = BesselBasis(4.0, 6).double()(r), BesselBasis(4.0, 6, decay=decay).double()(r)
+    torch.testing.assert_close(decaying * torch.arange(1, 7).double() ** decay, plain, rtol=1e-13, atol=1e-14)
+
+
 def test_equals_spherical_bessel_functions():
     cutoff, r = 4.0, torch.rand(50, dtype=torch.float64) * 8
     b = BesselBasis(cutoff, 6).double()(r)
@@ -64,6 +71,7 @@ def test_shapes_dtypes_and_no_state():
     r = torch.rand(9, dtype=torch.float64)
     assert torch.equal(there_and_back(r), BesselBasis(4.0).double()(r))
     assert repr(basis) == "BesselBasis(cutoff=4.0, num_basis=8)"
+    assert repr(BesselBasis(4.0, 2, decay=1)) == "BesselBasis(cutoff=4.0, num_basis=2, decay=1)"
 
 
 def test_built_without_values_and_filled_later():
@@ -77,6 +85,9 @@ def test_built_without_values_and_filled_later():
 def test_errors():
     with pytest.raises(ConfigError, match="cutoff needs a positive length"):
         BesselBasis(0.0)
+    for decay in (-1, math.inf, math.nan):
+        with pytest.raises(ConfigError, match="finite decay >= 0; got"):
+            BesselBasis(4.0, decay=decay)
     for num_basis in (0, 2.5, True):
         with pytest.raises(ConfigError, match="integer num_basis >= 1; got"):
             BesselBasis(4.0, num_basis)

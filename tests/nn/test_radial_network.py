@@ -11,12 +11,15 @@ from irrepnet.nn import BesselBasis, PolynomialEnvelope, RadialNetwork
 from irrepnet.nn.radial_network import table_error, table_pays
 
 
-def test_equals_its_formula():
-    network = RadialNetwork(4.0, 5, num_basis=6, hidden=(7, 9), envelope_power=5, scale=0.3).double()
+@pytest.mark.parametrize("decay", [0, 1, 1.5])
+def test_equals_its_formula(decay):
+    options = {"num_basis": 6, "decay": decay, "hidden": (7, 9), "envelope_power": 5, "scale": 0.3}
+    network = RadialNetwork(4.0, 5, **options).double()
     r = torch.rand(20, dtype=torch.float64) * 5
     w1, w2, w3 = network.weights
-    x = BesselBasis(4.0, 6).double()(r) * (4.0**3 / 3) ** 0.5
-    x = second_moment_factor(silu) * silu(x @ w1 / 6**0.5)
+    shares = torch.arange(1, 7, dtype=torch.float64) ** -decay
+    x = BesselBasis(4.0, 6).double()(r) * (4.0**3 / 3) ** 0.5 * shares
+    x = second_moment_factor(silu) * silu(x @ w1 / shares.square().sum().sqrt())
     x = second_moment_factor(silu) * silu(x @ w2 / 7**0.5)
     out = 0.3 * PolynomialEnvelope(4.0, 5)(r)[:, None] * (x @ w3 / 9**0.5)
     torch.testing.assert_close(network(r), out, rtol=1e-12, atol=1e-13)
@@ -210,7 +213,7 @@ def test_tables_of_types_lie_end_to_end():
     assert network.table().shape == (4 * 42, 5)
     assert torch.equal(prepared.row // 42, edge_type)
     error = table_error(network, r[r > 0.8], 512, edge_type[r > 0.8])
-    assert error.value_max < 1e-4 and table_error(network, r[r > 0.8], 64, edge_type[r > 0.8]).value_max > 1e-4
+    assert error.value_max < 1e-7 and table_error(network, r[r > 0.8], 64, edge_type[r > 0.8]).value_max > 1e-6
 
 
 def test_a_table_for_each_type_pays_later():
