@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import itertools
-import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -70,10 +69,10 @@ class RadialNetwork(nn.Module):
 
     .. math:: w(r) = s\, u(r)\, \mathrm{MLP}(b(r))
 
-    with the Bessel functions b, of which the k-th is divided by :math:`k^p`, the polynomial envelope u, and SiLU between
-    layers without bias. Weights are drawn from
-    N(0, 1) and divided by the root of their number of inputs when used; together with the factor that keeps SiLU at
-    second moment 1, and the volume over which the Bessel functions are normal, outputs begin at unit scale.
+    with the Bessel functions b, of which the k-th is divided by :math:`k^p`, the polynomial envelope u, and SiLU
+    between layers without bias. Weights are drawn from N(0, 1); when used they are divided by the root of the number
+    of inputs, or for the first layer by that of the second moment of all Bessel functions in the ball. Together with
+    the factor that keeps SiLU at second moment 1, outputs begin at unit scale.
 
     With ``radial="table"`` the MLP is evaluated at knots from 0 to the cutoff, and edges read a cubic spline that
     goes through its values: then *the spline* times u is what is learned and differentiated, so forces remain the exact

@@ -147,7 +147,7 @@ class LossConfig(Section):
         description="weights of named targets, of errors in units of the target's scale; others as model.targets say",
     )
     kind: Literal["mse", "huber", "mae"] = Field(
-        default="mae",
+        default="huber",
         description="mae: mean size (of a vector or tensor the root mean square of its components); mse: mean square; "
         "huber: the square up to the size `huber_delta`, then linear",
     )
@@ -188,7 +188,7 @@ class TrainingConfig(Section):
     )
     lr_floor: float = Field(default=0.01, ge=0, le=1, description="first and last learning rate as a share of lr")
     optimiser: Literal["adam", "adamw"] = Field(default="adam", description="torch.optim.Adam or AdamW")
-    amsgrad: bool = Field(default=False, description="the AMSGrad variant of the optimiser")
+    amsgrad: bool = Field(default=True, description="the AMSGrad variant of the optimiser")
     weight_decay: float = Field(default=0.0, ge=0, description="weight decay of the optimiser")
     ema_decay: float = Field(
         default=0.99,

@@ -35,6 +35,8 @@ from irrepnet.train.tasks import Task, task_of
 
 __all__ = ["TrainResult", "train"]
 
+_DIVERGED = 30  # times the best validation loss; noise between validations is far below it
+
 
 @dataclass(frozen=True, eq=False)
 class TrainResult:
@@ -301,6 +303,8 @@ def _validate(session: _Session, stop: StopRequest, *, started: float, epoch: fl
         session.run.append_log(row)
     left = _seconds_left(settings, progress)
     session.console.row(row, is_best=is_best, seconds_left=left, units=task.units)
+    if (remark := _remark_on_divergence(row["valid_loss"], progress)) is not None:
+        session.console.say(remark)
     session.save()
     return True
 
@@ -312,6 +316,16 @@ def _refuse_nan(evaluation: Evaluation, items: Sequence[LabelledGraphs], progres
     named = listing(evaluation.not_finite or [item.sources[0] for item in items])
     what = f"the validation loss is {evaluation.loss}"
     raise NonFiniteError(f"training stopped at step {progress.step}: {what} for {named}; {WHAT_NOW}")
+
+
+def _remark_on_divergence(loss: float, progress: Progress) -> str | None:
+    """Return a sentence where the weights have lost what they had learned; they rarely find back at the same rate."""
+    if not 0 < _DIVERGED * progress.best_loss < loss:
+        return None
+    return (
+        f"note: the validation loss is {loss / progress.best_loss:.0f} times that of step {progress.best_step}: training "
+        "has diverged; best.model is kept; begin again with a lower training.lr, or training.amsgrad if it was off"
+    )
 
 
 def _log_row(evaluation: Evaluation, progress: Progress, task: Task, *, epoch: float, rate: float) -> dict[str, Any]:

@@ -156,7 +156,8 @@ class TestDamage:
         monkeypatch.setattr(module, "FORMAT_VERSION", newest + 1)
         save_tensors(file, NEW, {})
         monkeypatch.undo()
-        with pytest.raises(CheckpointError, match=rf"file format {newest + 1}, written by irrepnet .* up to {newest}; update irrepnet"):
+        message = rf"file format {newest + 1}, written by irrepnet .* up to {newest}; update irrepnet"
+        with pytest.raises(CheckpointError, match=message):
             load_tensors(file)
 
     def test_folder_and_missing_file(self, tmp_path):

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+import re
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from irrepnet.report.run_report import read_run
 from irrepnet.train import RunConfig, evaluate, label_graphs, loop, train
 from irrepnet.train.model_from_data import model_from_data, training_set
 from irrepnet.train.splits import load_splits
-from irrepnet.train.state import TrainState
+from irrepnet.train.state import Progress, TrainState
 
 
 def test_the_loss_of_a_twenty_frame_set_decreases(tmp_path):
@@ -158,6 +159,22 @@ def test_a_validation_that_is_not_finite_stops_the_run_naming_the_frames(tmp_pat
         train(toy.config(tmp_path), tmp_path / "run", quiet=True)
     assert toy.rows(tmp_path / "run") == []
     assert not (tmp_path / "run" / "best.model").exists()
+
+
+def test_training_that_diverged_is_told(tmp_path, capsys, monkeypatch):
+    train(toy.config(tmp_path), tmp_path / "well")
+    assert "diverged" not in capsys.readouterr().out
+    monkeypatch.setattr(loop, "_DIVERGED", 0.5)  # a toy has not learned enough to lose more
+    train(toy.config(tmp_path), tmp_path / "ill")
+    out = " ".join(capsys.readouterr().out.split())
+    assert re.search(r"validation loss is 1 times that of step \d+: training has diverged; best.model is kept", out)
+
+
+@pytest.mark.parametrize(("loss", "best", "is_told"), [(29.0, 1.0, False), (31.0, 1.0, True), (1.0, 0.0, False)])
+def test_noise_is_no_divergence(loss, best, is_told):
+    remark = loop._remark_on_divergence(loss, Progress(step=9, best_step=5, best_loss=best))
+    assert (remark is not None) == is_told
+    assert not is_told or "31 times that of step 5" in remark
 
 
 def test_the_model_says_what_it_was_trained_on(tmp_path):
