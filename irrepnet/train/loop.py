@@ -323,8 +323,8 @@ def _remark_on_divergence(loss: float, progress: Progress) -> str | None:
     if not 0 < _DIVERGED * progress.best_loss < loss:
         return None
     return (
-        f"note: the validation loss is {loss / progress.best_loss:.0f} times that of step {progress.best_step}: training "
-        "has diverged; best.model is kept; begin again with a lower training.lr, or training.amsgrad if it was off"
+        f"note: the validation loss is {loss / progress.best_loss:.0f} times that of step {progress.best_step}: "
+        "training has diverged; best.model is kept; begin again with a lower training.lr, or with training.amsgrad"
     )
 
 
