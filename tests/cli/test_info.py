@@ -9,6 +9,7 @@ from train import toy
 
 from irrepnet.cli import main
 from irrepnet.deploy import Committee, Factor, save_committee
+from irrepnet.models.migrations import FORMAT_VERSION
 from irrepnet.train import train
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "force_field_format1.model"
@@ -50,8 +51,7 @@ def test_a_force_field_is_described_with_units(tmp_path, capsys):
 
 
 def test_the_number_of_weights_is_counted(tmp_path, capsys):
-    from irrepnet.models.migrations import FORMAT_VERSION
-from irrepnet.models import load_model
+    from irrepnet.models import load_model
 
     path = models.property_model(tmp_path / "a.model")
     weights = sum(weight.numel() for weight in load_model(path).parameters())
