@@ -22,7 +22,7 @@ from torch import Tensor
 
 from irrepnet import o3
 from irrepnet.data import Graph, build_graph, read_frames
-from irrepnet.models import ForceField, ForceFieldConfig, force_field
+from irrepnet.models import ForceField, ForceFieldConfig, trunk
 
 PASSES = ("energy", "forces", "training")
 FRAMES = "package:water_xtb/heldout.npz"
@@ -42,26 +42,26 @@ def config(**settings: Any) -> ForceFieldConfig:
     )
 
 
-def reachable(settings: ForceFieldConfig) -> list[o3.Irreps]:
+def reachable(settings: ForceFieldConfig, wanted: o3.Irreps) -> list[o3.Irreps]:
     """Return the irreps after each layer when nothing is left out but what cannot be made yet."""
     hidden, edge = o3.Irreps(settings.irreps_hidden), o3.Irreps.spherical_harmonics(settings.lmax)
     layers = [{o3.Irrep("0e")}]
     for _ in range(settings.num_layers - 1):
         layers.append({ir for a in layers[-1] for _, sh in edge for ir in a * sh})
     kept = [o3.Irreps([entry for entry in hidden if entry.ir in irs]) for irs in layers[1:]]
-    return [*kept, o3.Irreps([entry for entry in hidden if entry.ir == o3.Irrep("0e")])]
+    return [*kept, o3.Irreps([entry for entry in hidden if entry.ir in wanted])]
 
 
 def make(net: str, **settings: Any) -> ForceField:
     """Return our model; "full" takes the choice of irreps out of ForceField's hands."""
     torch.manual_seed(0)
-    chosen = force_field._useful_irreps
+    chosen = trunk._useful_irreps
     try:
         if net == "full":
-            force_field._useful_irreps = reachable
+            trunk._useful_irreps = reachable
         return ForceField(config(**settings))
     finally:
-        force_field._useful_irreps = chosen
+        trunk._useful_irreps = chosen
 
 
 def loss(energy: Tensor, forces: Tensor) -> Tensor:
@@ -71,7 +71,7 @@ def loss(energy: Tensor, forces: Tensor) -> Tensor:
 def run_ours(which: str, model: ForceField, graph: Graph) -> Sequence[Tensor]:
     if which == "energy":
         with torch.no_grad():
-            return (model._energy(graph, model._edge_vectors(graph)).sum(),)
+            return (model._energy(graph, model.trunk.edge_vectors(graph)).sum(),)
     model.train(which == "training")
     predicted = model(graph)
     if which == "forces":
@@ -85,7 +85,7 @@ def run_e3nn(which: str, net: Any, graph: Graph) -> Sequence[Tensor]:
 
     if which == "energy":
         with torch.no_grad():
-            return (net(graph, force_field.edge_vectors(graph)),)
+            return (net(graph, trunk.edge_vectors(graph)),)
     energy, forces = energy_and_forces(net, graph, create_graph=which == "training")
     if which == "forces":
         return energy, forces

@@ -21,7 +21,7 @@ from torch.nn.functional import one_hot, silu
 
 from irrepnet.data import Graph
 from irrepnet.models import ForceField
-from irrepnet.models.force_field import edge_vectors
+from irrepnet.models.trunk import edge_vectors
 
 e3nn.set_optimization_defaults(jit_mode="eager")
 
@@ -35,11 +35,14 @@ class Radial(nn.Module):
         self.weights = nn.ParameterList(torch.randn(a, b) for a, b in pairwise(sizes))
         self.cutoff, self.scale = cutoff, scale
         self.act = normalize2mom(silu)
-        self.register_buffer("frequencies", torch.arange(1, sizes[0] + 1) * (math.pi / cutoff))
+        number = torch.arange(1, sizes[0] + 1)
+        self.register_buffer("frequencies", number * (math.pi / cutoff))
+        shares = number.double() ** -ours.basis.decay  # of the Bessel functions, scaled to a mean square of 1 in all
+        self.register_buffer("shares", (shares / shares.square().mean().sqrt()).float())
 
     def forward(self, edge_len: Tensor) -> Tensor:
         bessel = math.sqrt(2 / self.cutoff) * torch.sin(edge_len[:, None] * self.frequencies) / edge_len[:, None]
-        x, r = bessel * math.sqrt(self.cutoff**3 / 3), edge_len / self.cutoff
+        x, r = bessel * self.shares * math.sqrt(self.cutoff**3 / 3), edge_len / self.cutoff
         envelope = 1 - 28 * r**6 + 48 * r**7 - 21 * r**8  # p = 6 of Gasteiger et al. 2020, eq. 8
         for k, weight in enumerate(self.weights):
             x = (self.act(x) if k else x) @ weight / math.sqrt(weight.shape[0])
@@ -75,14 +78,17 @@ class WaterNet(nn.Module):
     def __init__(self, ours: ForceField) -> None:
         super().__init__()
         self.num_species = len(ours.config.species)
-        self.embedding = nn.Parameter(ours.embedding.detach().clone())
-        irreps = [o3.Irreps(f"{ours.embedding.shape[1]}x0e"), *[o3.Irreps(str(one)) for one in ours.irreps_layers]]
-        pairs = zip(ours.layers, irreps, strict=False)
+        self.embedding = nn.Parameter(ours.trunk.embedding.detach().clone())
+        irreps = [
+            o3.Irreps(f"{ours.trunk.embedding.shape[1]}x0e"),
+            *[o3.Irreps(str(one)) for one in ours.irreps_layers],
+        ]
+        pairs = zip(ours.trunk.layers, irreps, strict=False)
         self.layers = nn.ModuleList(Layer(layer, one, ours.cutoff, self.num_species) for layer, one in pairs)
         hidden = o3.Irreps([(width, "0e") for width in ours.config.readout_hidden])
         self.readout = nn.Sequential(o3.Linear(irreps[-1], hidden), normalize2mom(silu), o3.Linear(hidden, "0e"))
         self.edge_sh = o3.SphericalHarmonics(o3.Irreps.spherical_harmonics(ours.config.lmax), True, "component")
-        self.register_buffer("species_index", ours.species_index.clone())
+        self.register_buffer("species_index", ours.trunk.species_index.clone())
         self._take_weights(ours)
 
     def forward(self, graph: Graph, edge_vec: Tensor) -> Tensor:
@@ -98,7 +104,7 @@ class WaterNet(nn.Module):
 
     def _take_weights(self, ours: ForceField) -> None:
         with torch.no_grad():
-            for mine, theirs in zip(self.layers, ours.layers, strict=True):
+            for mine, theirs in zip(self.layers, ours.trunk.layers, strict=True):
                 convolution = theirs.convolution
                 mine.linear.weight.copy_(theirs.linear.weight)
                 mine.linear_out.weight.copy_(convolution.linear.weight)

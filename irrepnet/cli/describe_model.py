@@ -116,7 +116,11 @@ def _about_network(model: Any) -> Iterator[tuple[str, str]]:
         f"{config.cutoff:g} Å; an atom feels what is up to {reach:g} Å away, after {config.num_layers} layers",
     )
     yield "neighbours", f"{config.avg_num_neighbors:.4g} per atom on average in its training frames"
-    yield "edges", f"spherical harmonics up to l = {config.lmax}, {config.num_basis} radial functions, {config.radial}"
+    yield (
+        "edges",
+        f"spherical harmonics up to l = {config.lmax}, {config.num_basis} Bessel functions that decay with power "
+        f"{config.radial_decay:g}, {config.radial}",
+    )
     for number, irreps in enumerate(model.irreps_layers, start=1):
         yield "layers" if number == 1 else "", f"{number}: {irreps}"
     yield "", ""

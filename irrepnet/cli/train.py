@@ -45,15 +45,15 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     if arguments.out is None:
         raise ConfigError("train needs --out DIR, the folder of the run; found none; add for example --out runs/first")
-    path = arguments.config
-    if path is None:
+    path, is_of_run = arguments.config, arguments.config is None
+    if is_of_run:
         if not arguments.resume:
             raise ConfigError("train needs a CONFIG file; found none; see irrepnet train --help-config")
         path = RunFolder(arguments.out).config
     overrides = list(arguments.overrides)
     if arguments.device is not None:
         overrides.append(f"training.device={arguments.device}")
-    config = load_config(path, overrides)
+    config = load_config(path, overrides, is_of_run=is_of_run)
     result = train(config, arguments.out, resume=arguments.resume)
     if result.signal is not None:
         return 128 + result.signal

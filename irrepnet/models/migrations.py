@@ -19,7 +19,7 @@ from torch import Tensor
 
 from irrepnet.errors import CheckpointError
 
-__all__ = ["FORMAT_VERSION", "MIGRATIONS", "migrate"]
+__all__ = ["FORMAT_VERSION", "MIGRATIONS", "migrate", "with_younger_keys"]
 
 Contents = tuple[dict[str, Tensor], Any]
 
@@ -65,6 +65,19 @@ def _from_2(tensors: dict[str, Tensor], metadata: Any) -> Contents:
 
 MIGRATIONS: dict[int, Callable[[dict[str, Tensor], Any], Contents]] = {1: _from_1, 2: _from_2}
 FORMAT_VERSION = 1 + max(MIGRATIONS)
+
+
+def with_younger_keys(section: dict[str, Any]) -> dict[str, Any]:
+    """Return a complete section ``model`` of the folder of a run or study with the keys that are younger than it.
+
+    Their values are what the code did when it was written, not today's defaults. A section that a user wrote is not
+    complete, and stays.
+
+    Example:
+        >>> with_younger_keys({"num_basis": 8, "cutoff": 4.0}), with_younger_keys({"cutoff": 4.0})
+        ({'radial_decay': 0.0, 'num_basis': 8, 'cutoff': 4.0}, {'cutoff': 4.0})
+    """
+    return {"radial_decay": 0.0, **section} if "num_basis" in section else section
 
 
 def migrate(tensors: dict[str, Tensor], metadata: Any, version: int) -> Contents:

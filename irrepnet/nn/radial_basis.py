@@ -49,7 +49,7 @@ class BesselBasis(nn.Module):
         super().__init__()
         if isinstance(num_basis, bool) or not isinstance(num_basis, int) or num_basis < 1:
             raise ConfigError(f"BesselBasis needs an integer num_basis >= 1; got {num_basis!r}. Take 8.")
-        if not 0 <= decay < math.inf:
+        if not isinstance(decay, (int, float)) or not 0 <= decay < math.inf:
             raise ConfigError(f"BesselBasis needs a finite decay >= 0; got {decay!r}. Take 0 or 1.")
         self.cutoff = check_cutoff(cutoff)
         self.num_basis = num_basis
@@ -73,7 +73,7 @@ class BesselBasis(nn.Module):
         check_lengths("BesselBasis", edge_len, self.order)
         # Divided by r once for each edge rather than once for each function: sin(k x) / x = (sin x / x) U_{k-1}(cos x).
         x = edge_len * (math.pi / self.cutoff)
-        ratios = torch.cos(x.unsqueeze(-1) * self.order) @ self.chebyshev  # [..., K], sin(k x) / sin(x)
+        ratios = torch.cos(x.unsqueeze(-1) * self.order) @ self.chebyshev  # [..., K], sin(k x) / (k^p sin x)
         norm = math.sqrt(2 / self.cutoff) * math.pi / self.cutoff
         return ratios * (norm * sinc(x)).unsqueeze(-1)
 
@@ -84,10 +84,10 @@ class BesselBasis(nn.Module):
         return self
 
     def _constants(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the coefficients ``[K, K]`` of sin(k x) = sin(x) (sum of cos(m x) over m = k-1, k-3, ...), and m."""
-        order = torch.arange(self.num_basis, dtype=torch.float64)
-        chebyshev = torch.tensor(sine_ratios(self.num_basis), dtype=torch.float64)  # [K, K], function k in column k - 1
-        chebyshev = chebyshev * (order + 1) ** -self.decay
+        """Return m and, for each m, the coefficients of cos(m x) in sin(k x) / (k^p sin x), ``[K, K]``, those first."""
+        order = torch.arange(self.num_basis, dtype=torch.float64, device="cpu")
+        chebyshev = torch.tensor(sine_ratios(self.num_basis), dtype=torch.float64, device="cpu")
+        chebyshev = chebyshev * (order + 1) ** -self.decay  # function k is column k - 1
         return chebyshev.to(like), order.to(like)
 
     def extra_repr(self) -> str:

@@ -283,7 +283,8 @@ class RadialNetwork(nn.Module):
         widths = " -> ".join(str(size) for size in [self.basis.num_basis, *[w.shape[-1] for w in self.weights]])
         table = f" | table of {self.num_knots} knots" if self.radial == "table" else ""
         types = f" | {self.num_edge_types} types of edges" if self.num_edge_types > 1 else ""
-        return f"RadialNetwork({widths} | r < {self.basis.cutoff}{types}{table})"
+        decay = f" | decay {self.basis.decay:g}" if self.basis.decay != 1 else ""
+        return f"RadialNetwork({widths} | r < {self.basis.cutoff}{decay}{types}{table})"
 
 
 def table_pays(num_knots: int, num_edges: float, num_edge_types: int = 1) -> bool:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from irrepnet.errors import ConfigError
+from irrepnet.models.migrations import with_younger_keys
 from irrepnet.train.config import ALTERNATIVES, PATHS, RunConfig
 
 __all__ = ["apply_overrides", "describe_config", "load_config", "parse_overrides", "validate_section"]
@@ -63,7 +64,7 @@ class _StrictLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
+def load_config(path: str | Path, overrides: Sequence[str] = (), *, is_of_run: bool = False) -> RunConfig:
     """Read a training configuration.
 
     Relative data paths in the file are relative to the file; those in ``overrides`` to the current folder. An override
@@ -72,6 +73,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     Args:
         path: YAML file.
         overrides: Texts ``"training.lr=0.01"``; the value is a YAML scalar or list.
+        is_of_run: Whether it is the complete one in the folder of a run, perhaps written by an older irrepnet: keys of
+            the model that it lacks have the meaning of then.
 
     Raises:
         ConfigError: If the file cannot be read or any key or value is wrong; one line per mistake.
@@ -87,6 +90,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RunConfig:
     """
     path = Path(path)
     tree = _read_yaml(path)
+    if is_of_run and isinstance(tree.get("model"), dict):
+        tree["model"] = with_younger_keys(tree["model"])
     for section, key in PATHS:
         inside = tree.get(section)
         if isinstance(inside, dict) and isinstance(inside.get(key), str):

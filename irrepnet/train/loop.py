@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
 from typing import Any
@@ -35,7 +35,8 @@ from irrepnet.train.tasks import Task, task_of
 
 __all__ = ["TrainResult", "train"]
 
-_DIVERGED = 30  # times the best validation loss; noise between validations is far below it
+# Times the best validation loss: far above the noise between validations, below what it is to learn nothing at all.
+_DIVERGED = {"mae": 5, "huber": 10, "mse": 20}
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,11 +183,18 @@ class _Session:
     valid_items: Sequence[LabelledGraphs]
     state: TrainState
     task: Task
+    said: set[str] = field(default_factory=set)
 
     @property
     def model_config(self) -> Any:
         """Configuration of the model, complete."""
         return self.state.model.config
+
+    def say_once(self, what: str, sentence: str) -> None:
+        """Print a sentence unless one of this kind has been printed."""
+        if what not in self.said:
+            self.said.add(what)
+            self.console.say(sentence)
 
     def save(self) -> None:
         """Write the state: it is the same on all ranks, and one of them does it."""
@@ -303,8 +311,8 @@ def _validate(session: _Session, stop: StopRequest, *, started: float, epoch: fl
         session.run.append_log(row)
     left = _seconds_left(settings, progress)
     session.console.row(row, is_best=is_best, seconds_left=left, units=task.units)
-    if (remark := _remark_on_divergence(row["valid_loss"], progress)) is not None:
-        session.console.say(remark)
+    if (remark := _remark_on_divergence(row["valid_loss"], progress, settings)) is not None:
+        session.say_once("diverged", remark)
     session.save()
     return True
 
@@ -318,13 +326,14 @@ def _refuse_nan(evaluation: Evaluation, items: Sequence[LabelledGraphs], progres
     raise NonFiniteError(f"training stopped at step {progress.step}: {what} for {named}; {WHAT_NOW}")
 
 
-def _remark_on_divergence(loss: float, progress: Progress) -> str | None:
+def _remark_on_divergence(loss: float, progress: Progress, settings: TrainingConfig) -> str | None:
     """Return a sentence where the weights have lost what they had learned; they rarely find back at the same rate."""
-    if not 0 < _DIVERGED * progress.best_loss < loss:
+    if not 0 < _DIVERGED[settings.final_loss.kind] * progress.best_loss < loss:
         return None
+    remedy = "a lower training.lr" if settings.amsgrad else "a lower training.lr, or with training.amsgrad"
     return (
         f"note: the validation loss is {loss / progress.best_loss:.0f} times that of step {progress.best_step}: "
-        "training has diverged; best.model is kept; begin again with a lower training.lr, or with training.amsgrad"
+        f"training has diverged; best.model is kept; if it does not find back, begin again with {remedy}"
     )
 
 

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from irrepnet.errors import CheckpointError, ConfigError
 from irrepnet.models.checkpoint import write_atomic
+from irrepnet.models.migrations import with_younger_keys
 from irrepnet.train.config_file import load_config
 from irrepnet.train.run_folder import RunFolder
 from irrepnet.train.signals import StopRequest
@@ -275,6 +276,7 @@ def _open_study(out: Path, settings: dict[str, Any]) -> None:
     elif out.exists() and any(out.iterdir()):
         raise ConfigError(f"{out}: needed a new folder or one with {_PLAN}; found other files; choose another --out")
     for name in before.keys() & settings.keys():
+        before[name]["model"] = with_younger_keys(before[name]["model"])
         if before[name] != settings[name]:
             changes = ", ".join(_differences(before[name], settings[name]))
             raise ConfigError(f"{out} holds a study whose {name!r} had other settings: {changes}; choose another --out")

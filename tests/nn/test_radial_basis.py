@@ -85,7 +85,7 @@ def test_built_without_values_and_filled_later():
 def test_errors():
     with pytest.raises(ConfigError, match="cutoff needs a positive length"):
         BesselBasis(0.0)
-    for decay in (-1, math.inf, math.nan):
+    for decay in (-1, math.inf, math.nan, "1", None):
         with pytest.raises(ConfigError, match="finite decay >= 0; got"):
             BesselBasis(4.0, decay=decay)
     for num_basis in (0, 2.5, True):

@@ -12,6 +12,8 @@ from irrepnet.models import load_model, load_tensors
 from irrepnet.report.html import render_report
 from irrepnet.report.run_report import read_run
 from irrepnet.train import RunConfig, evaluate, label_graphs, loop, train
+from irrepnet.train.config import LossConfig, TrainingConfig
+from irrepnet.train.losses import weighted_loss
 from irrepnet.train.model_from_data import model_from_data, training_set
 from irrepnet.train.splits import load_splits
 from irrepnet.train.state import Progress, TrainState
@@ -164,17 +166,32 @@ def test_a_validation_that_is_not_finite_stops_the_run_naming_the_frames(tmp_pat
 def test_training_that_diverged_is_told(tmp_path, capsys, monkeypatch):
     train(toy.config(tmp_path), tmp_path / "well")
     assert "diverged" not in capsys.readouterr().out
-    monkeypatch.setattr(loop, "_DIVERGED", 0.5)  # a toy has not learned enough to lose more
+    monkeypatch.setitem(loop._DIVERGED, "huber", 0.5)  # a toy has not learned enough to lose more
     train(toy.config(tmp_path), tmp_path / "ill")
     out = " ".join(capsys.readouterr().out.split())
     assert re.search(r"validation loss is 1 times that of step \d+: training has diverged; best.model is kept", out)
+    assert out.count("diverged") == 1
 
 
-@pytest.mark.parametrize(("loss", "best", "is_told"), [(29.0, 1.0, False), (31.0, 1.0, True), (1.0, 0.0, False)])
-def test_noise_is_no_divergence(loss, best, is_told):
-    remark = loop._remark_on_divergence(loss, Progress(step=9, best_step=5, best_loss=best))
-    assert (remark is not None) == is_told
-    assert not is_told or "31 times that of step 5" in remark
+@pytest.mark.parametrize("kind", ["mae", "huber", "mse"])
+def test_forces_that_have_become_zero_are_divergence_and_noise_is_not(kind):
+    """A model with errors of a tenth of the spread, which is 1 eV/Å: twice the error is noise."""
+    settings = TrainingConfig(steps=1, loss=LossConfig(kind=kind))
+
+    def loss(error):
+        size = torch.full((5, 3), error)
+        return float(weighted_loss({"forces": size}, {"forces": 1.0}, settings.loss))
+
+    progress = Progress(step=9, best_step=5, best_loss=loss(0.1))
+    assert loop._remark_on_divergence(loss(0.2), progress, settings) is None
+    remark = loop._remark_on_divergence(loss(1.0), progress, settings)
+    assert "times that of step 5" in remark and "amsgrad" not in remark
+    without = settings.model_copy(update={"amsgrad": False})
+    assert "training.amsgrad" in loop._remark_on_divergence(loss(1.0), progress, without)
+
+
+def test_a_loss_of_zero_is_the_best_there_is():
+    assert loop._remark_on_divergence(1.0, Progress(best_loss=0.0), TrainingConfig(steps=1)) is None
 
 
 def test_the_model_says_what_it_was_trained_on(tmp_path):

@@ -6,11 +6,14 @@ import signal
 import numpy as np
 import pytest
 import torch
+import yaml
 from train import toy
 
+from irrepnet import cli
 from irrepnet.errors import CheckpointError, ConfigError
 from irrepnet.models import load_tensors, save_tensors
 from irrepnet.train import RunConfig, train
+from irrepnet.train.run_folder import RunFolder
 from irrepnet.train.run_lock import RunLock
 
 
@@ -82,6 +85,30 @@ def test_keys_that_are_younger_than_a_run_are_no_change(tmp_path, interrupt):
         del metadata["config"][section][key]
     save_tensors(tmp_path / "run" / "last.state", tensors, metadata)
     assert train(config, tmp_path / "run", resume=True, quiet=True).progress.step == 12
+
+
+def test_a_run_of_format_2_goes_on_from_its_folder(tmp_path, interrupt, monkeypatch):
+    """Its Bessel functions were all of one size, and neither its state nor its configuration says so."""
+    config = toy.config(tmp_path)
+    changes = {"model": {"radial_decay": 0.0}, "md": {"enabled": False}, "report": {"enabled": False}}
+    config = config.model_copy(
+        update={section: getattr(config, section).model_copy(update=change) for section, change in changes.items()}
+    )
+    train(config, tmp_path / "whole", quiet=True)
+    interrupt(5)
+    run = RunFolder(tmp_path / "parts")
+    train(config, run.path, quiet=True)
+    tensors, metadata = load_tensors(run.state)
+    del metadata["config"]["model"]["radial_decay"], metadata["model"]["radial_decay"]
+    with monkeypatch.context() as patch:
+        patch.setattr("irrepnet.models.checkpoint.FORMAT_VERSION", 2)
+        save_tensors(run.state, tensors, metadata)
+    tree = yaml.safe_load(run.config.read_text())
+    del tree["model"]["radial_decay"]
+    run.config.write_text(yaml.safe_dump(tree))
+
+    assert cli.main(["train", "--resume", "--out", str(run.path)]) == 0
+    toy.assert_same_run(tmp_path / "whole", tmp_path / "parts")
 
 
 def test_rows_that_a_dead_process_logged_after_its_last_state_are_written_once(tmp_path, interrupt):
