@@ -148,11 +148,11 @@ class LossConfig(Section):
     )
     kind: Literal["mse", "huber", "mae"] = Field(
         default="huber",
-        description="mae: mean size (of a vector or tensor the root mean square of its components); mse: mean square; "
-        "huber: the square up to the size `huber_delta`, then linear",
+        description="what is averaged over errors, whose size is the root mean square of the components of a vector or "
+        "tensor. huber: the square up to the size `huber_delta`, then linear; mae: the size; mse: the square",
     )
     huber_delta: float = Field(
-        default=0.1, gt=0, description="where huber turns linear, eV/atom, eV/Å; for targets in units of their scale"
+        default=0.1, gt=0, description="size where huber turns linear, eV/atom, eV/Å; of targets in units of their scale"
     )
 
 
