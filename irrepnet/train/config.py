@@ -152,7 +152,7 @@ class LossConfig(Section):
         "tensor. huber: the square up to the size `huber_delta`, then linear; mae: the size; mse: the square",
     )
     huber_delta: float = Field(
-        default=0.1, gt=0, description="size where huber turns linear, eV/atom, eV/Å; of targets in units of their scale"
+        default=0.1, gt=0, description="where huber turns linear: eV/atom, eV/Å; for targets in units of their scale"
     )
 
 
