@@ -47,11 +47,14 @@ def _from_1(tensors: dict[str, Tensor], metadata: Any) -> Contents:
     return {renamed(name): tensor for name, tensor in tensors.items()}, metadata
 
 
+_UNSAID_IN_2 = {"radial_decay": 0.0}  # keys of models that are younger than format 2, with what the code did then
+
+
 def _from_2(tensors: dict[str, Tensor], metadata: Any) -> Contents:
     """Bessel functions were all of one size."""
 
     def completed(config: Any) -> Any:
-        return {"radial_decay": 0.0, **config} if isinstance(config, dict) else config
+        return {**_UNSAID_IN_2, **config} if isinstance(config, dict) else config
 
     match metadata:
         case {"kind": "force_field" | "property" | "tensor", "config": config}:
@@ -77,7 +80,7 @@ def with_younger_keys(section: dict[str, Any]) -> dict[str, Any]:
         >>> with_younger_keys({"num_basis": 8, "cutoff": 4.0}), with_younger_keys({"cutoff": 4.0})
         ({'radial_decay': 0.0, 'num_basis': 8, 'cutoff': 4.0}, {'cutoff': 4.0})
     """
-    return {"radial_decay": 0.0, **section} if "num_basis" in section else section
+    return {**_UNSAID_IN_2, **section} if "num_basis" in section else section
 
 
 def migrate(tensors: dict[str, Tensor], metadata: Any, version: int) -> Contents:
